@@ -1,0 +1,43 @@
+package models
+
+import (
+	"crypto/rand"
+	"encoding/base32"
+	"strings"
+)
+
+// Prefixes of identifiers: an id says what it names.
+const (
+	PrefixOrganization = "org"
+	PrefixUser         = "usr"
+	PrefixToken        = "tok"
+	PrefixProject      = "prj"
+	PrefixDeployment   = "dep"
+	PrefixRelease      = "rel"
+)
+
+var idEncoding = base32.NewEncoding("abcdefghijklmnopqrstuvwxyz234567").WithPadding(base32.NoPadding)
+
+// NewID makes an identifier such as dep_3kq…: a prefix and 128 random bits, so
+// that an id which is shown to the public cannot be guessed. Only characters
+// that are safe in a path, a folder name and a cgroup name occur in it.
+func NewID(prefix string) string {
+	var raw [16]byte
+	// crypto/rand.Read never fails: it ends the program instead.
+	_, _ = rand.Read(raw[:])
+	return prefix + "_" + idEncoding.EncodeToString(raw[:])
+}
+
+// ValidID says whether id has the form NewID gives with that prefix.
+func ValidID(prefix, id string) bool {
+	rest, ok := strings.CutPrefix(id, prefix+"_")
+	if !ok || len(rest) != 26 {
+		return false
+	}
+	for _, c := range rest {
+		if (c < 'a' || c > 'z') && (c < '2' || c > '7') {
+			return false
+		}
+	}
+	return true
+}

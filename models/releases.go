@@ -1,0 +1,112 @@
+package models
+
+import (
+	"context"
+	"time"
+
+	"gorm.io/gorm"
+	"gorm.io/gorm/clause"
+)
+
+// WriteRelease stores a deployment's release and returns it. A deployment has
+// one release: a second call returns the first one's.
+func (s *Store) WriteRelease(ctx context.Context, r Release) (Release, error) {
+	r.ID = NewID(PrefixRelease)
+	r.CreatedAt = time.Now().UTC()
+	err := s.with(ctx).Clauses(clause.OnConflict{Columns: []clause.Column{{Name: "deployment_id"}}, DoNothing: true}).Create(&r).Error
+	if err != nil {
+		return Release{}, dbError(err)
+	}
+	var row Release
+	err = s.with(ctx).Where("deployment_id = ?", r.DeploymentID).Take(&row).Error
+	return row, dbError(err)
+}
+
+// Release reads a release of a project; CodeReleaseNotFound.
+func (s *Store) Release(ctx context.Context, projectID, id string) (Release, error) {
+	var row Release
+	err := s.with(ctx).Where("id = ? AND project_id = ?", id, projectID).Take(&row).Error
+	return row, notFound(err, Errorf(CodeReleaseNotFound, "The project has no release %q. GET /projects/%s/releases lists them.", id, projectID))
+}
+
+// Releases lists a project's releases, newest first, after the one with the id given.
+func (s *Store) Releases(ctx context.Context, projectID, after string, limit int) ([]Release, error) {
+	query := s.with(ctx).Where("project_id = ?", projectID)
+	if after != "" {
+		query = query.Where("sequence < (SELECT sequence FROM releases WHERE id = ?)", after)
+	}
+	var rows []Release
+	err := query.Order("sequence DESC").Limit(limit).Find(&rows).Error
+	return rows, dbError(err)
+}
+
+// GoLive flips the project's pointer and routes to a release in one transaction
+// and announces it. Only forward: when the project's mark is past the release's
+// sequence, nothing changes and live is false. Running it again is harmless:
+// the release that is live stays live, and one that was replaced since is not
+// brought back.
+func (s *Store) GoLive(ctx context.Context, r Release) (live bool, err error) {
+	err = s.with(ctx).Transaction(func(tx *gorm.DB) error {
+		live = false
+		p, err := lockProject(tx, r.ProjectID)
+		if err != nil {
+			return err
+		}
+		if p.LiveReleaseID == r.ID {
+			live = true
+			return nil
+		}
+		if p.HighWaterMark >= r.Sequence {
+			return nil
+		}
+		live = true
+		return flip(tx, p, r, r.Sequence)
+	})
+	return live, dbError(err)
+}
+
+// Rollback flips the project's pointer back to an earlier release. The mark is
+// raised to the last sequence given out, so that no deployment under way then
+// overwrites the choice.
+func (s *Store) Rollback(ctx context.Context, r Release) error {
+	return dbError(s.with(ctx).Transaction(func(tx *gorm.DB) error {
+		p, err := lockProject(tx, r.ProjectID)
+		if err != nil {
+			return err
+		}
+		return flip(tx, p, r, p.LastSequence)
+	}))
+}
+
+func lockProject(tx *gorm.DB, id string) (Project, error) {
+	var p Project
+	err := tx.Clauses(clause.Locking{Strength: "UPDATE"}).Where("id = ?", id).Take(&p).Error
+	return p, notFound(err, Errorf(CodeProjectNotFound, "The project %q was deleted meanwhile.", id))
+}
+
+func flip(tx *gorm.DB, p Project, r Release, mark int64) error {
+	now := time.Now().UTC()
+	err := tx.Model(&Project{}).Where("id = ?", p.ID).
+		Updates(map[string]any{"live_release_id": r.ID, "high_water_mark": gorm.Expr("greatest(high_water_mark, ?)", mark), "updated_at": now}).Error
+	if err != nil {
+		return err
+	}
+	key := WorkerRouteKey(p.WorkerName)
+	err = tx.Exec(`INSERT INTO routes (key, project_id, organization_id, worker_name, release_id, manifest_digest, generation, updated_at)
+		VALUES (?, ?, ?, ?, ?, ?, nextval('route_generations'), ?)
+		ON CONFLICT (key) DO UPDATE SET project_id = excluded.project_id, organization_id = excluded.organization_id,
+			worker_name = excluded.worker_name, release_id = excluded.release_id, manifest_digest = excluded.manifest_digest,
+			generation = excluded.generation, updated_at = excluded.updated_at`,
+		key, p.ID, p.OrganizationID, p.WorkerName, r.ID, r.ManifestDigest, now).Error
+	if err != nil {
+		return err
+	}
+	return tx.Exec("SELECT pg_notify(?, ?)", RoutesChannel, key).Error
+}
+
+// Route reads the route with that key; CodeNotFound when nothing answers there.
+func (s *Store) Route(ctx context.Context, key string) (Route, error) {
+	var row Route
+	err := s.with(ctx).Where("key = ?", key).Take(&row).Error
+	return row, notFound(err, Errorf(CodeNotFound, "Nothing is deployed there."))
+}

@@ -1,0 +1,144 @@
+package models
+
+import (
+	"encoding/json"
+	"time"
+)
+
+// Organization owns projects, members and quota.
+type Organization struct {
+	ID               string
+	Name             string
+	DeploymentsLimit int64
+	DeploymentsUsed  int64
+	PeriodStart      time.Time
+	PeriodEnd        time.Time
+	CreatedAt        time.Time
+}
+
+// User is a person or a service that acts.
+type User struct {
+	ID        string
+	Email     string
+	Name      string
+	CreatedAt time.Time
+}
+
+// Membership gives a user a role in an organization.
+type Membership struct {
+	OrganizationID string `gorm:"primaryKey"`
+	UserID         string `gorm:"primaryKey"`
+	Role           string
+	CreatedAt      time.Time
+}
+
+// Token is an API token; only the SHA-256 of its secret is kept.
+type Token struct {
+	ID             string
+	Hash           []byte
+	OrganizationID string
+	UserID         string
+	Name           string
+	CreatedAt      time.Time
+	ExpiresAt      *time.Time
+	RevokedAt      *time.Time
+}
+
+// Project is a worker name with its source and what is live.
+type Project struct {
+	ID             string
+	OrganizationID string
+	Name           string
+	WorkerName     string
+	SourceDigest   string
+	SourceSequence int64
+	LastSequence   int64
+	HighWaterMark  int64
+	LiveReleaseID  string
+	CreatedAt      time.Time
+	UpdatedAt      time.Time
+}
+
+// Deployment is one attempt to bring a source live; its id is the workflow id.
+type Deployment struct {
+	ID             string
+	ProjectID      string
+	OrganizationID string
+	UserID         string
+	Sequence       int64
+	Status         DeploymentStatus
+	Outcome        Outcome
+	CurrentStep    Step
+	Progress       int
+	Error          string
+	ErrorCode      Code
+	State          json.RawMessage `gorm:"type:jsonb"`
+	StateVersion   int64
+	CustomDomain   string
+	RequestDigest  string
+	SourceDigest   string
+	ReleaseID      string
+	LogDigest      string
+	Priority       int
+	Input          json.RawMessage `gorm:"type:jsonb"`
+	WorkflowRunID  string
+	CreatedAt      time.Time
+	UpdatedAt      time.Time
+	FinishedAt     *time.Time
+}
+
+// Release is the immutable result of a deployment.
+type Release struct {
+	ID             string
+	ProjectID      string
+	OrganizationID string
+	DeploymentID   string
+	Sequence       int64
+	ManifestDigest string
+	Framework      string
+	Files          int
+	Bytes          int64
+	CreatedAt      time.Time
+}
+
+// Route says which release answers a worker name or a host.
+type Route struct {
+	Key            string `gorm:"primaryKey"`
+	ProjectID      string
+	OrganizationID string
+	WorkerName     string
+	ReleaseID      string
+	ManifestDigest string
+	// Generation grows with every flip of any route, so that a slow load can be
+	// told from a newer one.
+	Generation int64
+	UpdatedAt  time.Time
+}
+
+// Domain is a custom host name of a project.
+type Domain struct {
+	Host           string `gorm:"primaryKey"`
+	ProjectID      string
+	OrganizationID string
+	Status         string
+	CreatedAt      time.Time
+}
+
+// LogChunk is a run of build log lines, kept while the log is live.
+type LogChunk struct {
+	DeploymentID string
+	// FirstLine is the number of Lines[0] within the log, from 1.
+	FirstLine int64
+	Lines     []string
+	CreatedAt time.Time
+}
+
+// RoutesChannel is where route changes are announced with NOTIFY; the payload
+// is the route's key.
+const RoutesChannel = "slipway_routes"
+
+// WorkerRouteKey is the key of the route of a worker name.
+func WorkerRouteKey(worker string) string { return "w:" + worker }
+
+// HostRouteKey is the key of the route of a custom host.
+func HostRouteKey(host string) string { return "h:" + host }
