@@ -1,0 +1,123 @@
+// Package pgtest gives tests databases of their own on a real PostgreSQL server.
+//
+// One server is started per test binary, on first use, with durability off.
+// It dies with the test binary, and its folder with it or at the latest on the
+// next start of any test that uses this package.
+package pgtest
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/jackc/pgx/v5"
+	"golang.org/x/sys/unix"
+
+	"github.com/slipwayhq/slipway/dev/postgres"
+)
+
+// folderPattern names the folders that sweep looks for.
+const folderPattern = "slipway-pgtest-*"
+
+// shared is the test binary's one server; a test binary is one process, and a
+// server per test would cost each of them a second.
+var shared struct {
+	once   sync.Once
+	server *postgres.Server
+	dir    string
+	err    error
+	count  atomic.Int64
+}
+
+// Main runs the tests and stops the server afterwards; call it from TestMain.
+// Without it the server ends with the process just the same.
+func Main(m *testing.M) { os.Exit(Wrap(m).Run()) }
+
+// Runner runs a test binary's tests; it is what goleak.VerifyTestMain asks for.
+type Runner struct{ m *testing.M }
+
+// Wrap makes m stop the server when its tests are done:
+//
+//	goleak.VerifyTestMain(pgtest.Wrap(m))
+func Wrap(m *testing.M) Runner { return Runner{m} }
+
+// Run implements the interface of goleak.VerifyTestMain.
+func (r Runner) Run() int {
+	code := r.m.Run()
+	if shared.server != nil {
+		shared.server.Stop(context.Background())
+		_ = os.RemoveAll(shared.dir)
+	}
+	return code
+}
+
+// URL makes an empty database for this test and returns its connection string.
+// The database is dropped, with whatever is still connected, when the test ends.
+func URL(t testing.TB) string {
+	t.Helper()
+	server := Server(t)
+	name := fmt.Sprintf("test_%d", shared.count.Add(1))
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	if err := server.CreateDatabase(ctx, name); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+		defer cancel()
+		if err := drop(ctx, server.URL("postgres"), name); err != nil {
+			t.Errorf("drop the test's database: %v", err)
+		}
+	})
+	return server.URL(name)
+}
+
+// Server is the test binary's server, started on first use.
+func Server(t testing.TB) *postgres.Server {
+	t.Helper()
+	shared.once.Do(start)
+	if shared.err != nil {
+		t.Fatalf("start PostgreSQL for tests: %v", shared.err)
+	}
+	return shared.server
+}
+
+func start() {
+	sweep()
+	if shared.dir, shared.err = os.MkdirTemp("", folderPattern); shared.err != nil {
+		return
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 3*time.Minute)
+	defer cancel()
+	shared.server, shared.err = postgres.Start(ctx, postgres.Options{DataDir: shared.dir, Ephemeral: true})
+}
+
+// sweep removes folders of test binaries that were killed; a living one holds its lock.
+func sweep() {
+	dirs, _ := filepath.Glob(filepath.Join(os.TempDir(), folderPattern))
+	for _, dir := range dirs {
+		lock, err := os.OpenFile(filepath.Join(dir, "lock"), os.O_RDWR, 0)
+		if err != nil {
+			continue
+		}
+		if unix.Flock(int(lock.Fd()), unix.LOCK_EX|unix.LOCK_NB) == nil {
+			_ = os.RemoveAll(dir)
+		}
+		_ = lock.Close()
+	}
+}
+
+func drop(ctx context.Context, server, name string) error {
+	conn, err := pgx.Connect(ctx, server)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = conn.Close(ctx) }()
+	_, err = conn.Exec(ctx, "DROP DATABASE IF EXISTS "+pgx.Identifier{name}.Sanitize()+" WITH (FORCE)")
+	return err
+}
