@@ -107,3 +107,20 @@ type DeployResult struct {
 	// Superseded says that a newer deployment was live already.
 	Superseded bool `json:"superseded,omitempty"`
 }
+
+// StepFailure is what a failed activity tells the workflow: the details of its
+// Temporal application error, whose type is Code.
+type StepFailure struct {
+	Code      Code       `json:"code"`
+	Class     Class      `json:"class"`
+	Message   string     `json:"message"`
+	Diagnosis *Diagnosis `json:"diagnosis,omitempty"`
+}
+
+// OperatorAction is the argument of the Updates retry, abandon and cancel. The
+// bare signals may come without one.
+type OperatorAction struct {
+	// By is a user id; it is shown in the status lines.
+	By     string `json:"by,omitempty"`
+	Reason string `json:"reason,omitempty"`
+}
