@@ -235,4 +235,3 @@ func (s *Store) Outbox(ctx context.Context, deploymentID string) ([]OutboxEntry,
 	err := s.with(ctx).Where("deployment_id = ?", deploymentID).Order("id").Find(&rows).Error
 	return rows, dbError(err)
 }
-

@@ -1,0 +1,247 @@
+// Package config turns the environment into one typed struct, in one place.
+// Every variable of the two documents that Slipway implements is declared here:
+// used, or accepted and documented as not needed.
+package config
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"os"
+	"strings"
+	"time"
+
+	"github.com/caarlos0/env/v11"
+	"github.com/sirupsen/logrus"
+
+	"github.com/slipwayhq/slipway/models"
+)
+
+// Config is every setting of every role. A role reads the parts it needs.
+type Config struct {
+	Environment string `env:"ENVIRONMENT" envDefault:"development"`
+	LogLevel    string `env:"LOG_LEVEL" envDefault:"info"`
+	LogFormat   string `env:"LOG_FORMAT" envDefault:"text"` // text or json
+
+	// DataDir holds everything `slipway dev` keeps, and a role's local state.
+	DataDir string `env:"SLIPWAY_DATA_DIR" envDefault:".slipway"`
+
+	Postgres Postgres
+	Temporal Temporal
+	S3       S3
+	API      API
+	Dispatch Dispatch
+	Deploy   Deploy
+	Sandbox  Sandbox
+
+	NotNeeded NotNeeded
+}
+
+// Postgres says where the database is. `slipway dev` sets it itself when empty.
+type Postgres struct {
+	URL string `env:"POSTGRES_URL"`
+	// DirectURL bypasses a pooler, for LISTEN and session locks; empty: URL.
+	DirectURL string `env:"POSTGRES_DIRECT_URL"`
+	MaxConns  int    `env:"POSTGRES_MAX_CONNS" envDefault:"20"`
+}
+
+// Temporal says where the cluster is and which task queues are used.
+type Temporal struct {
+	Address   string `env:"TEMPORAL_ADDRESS" envDefault:"127.0.0.1:7233"`
+	Namespace string `env:"TEMPORAL_NAMESPACE" envDefault:"default"`
+	// Queue is the task queue of workflows and of every step but sandbox and build.
+	Queue string `env:"DEPLOYMENT_QUEUE_NAME" envDefault:"deployment-queue"`
+}
+
+// BuildQueue is the task queue of the hosts that build.
+func (t Temporal) BuildQueue() string { return t.Queue + "-builds" }
+
+// S3 selects an S3-compatible blob store when Endpoint is set; otherwise blobs
+// live in a folder of DataDir.
+type S3 struct {
+	Endpoint  string `env:"S3_ENDPOINT"`
+	Region    string `env:"S3_REGION" envDefault:"us-east-1"`
+	Bucket    string `env:"S3_BUCKET" envDefault:"slipway"`
+	AccessKey string `env:"S3_ACCESS_KEY_ID"`
+	SecretKey string `env:"S3_SECRET_ACCESS_KEY"`
+	UseSSL    bool   `env:"S3_USE_SSL" envDefault:"true"`
+	PathStyle bool   `env:"S3_PATH_STYLE" envDefault:"true"`
+	Prefix    string `env:"S3_PREFIX"`
+}
+
+// API holds the gateway's settings. Sizes are in bytes.
+type API struct {
+	Addr         string   `env:"SLIPWAY_API_ADDR" envDefault:"127.0.0.1:3008"`
+	MaxBody      int64    `env:"SLIPWAY_MAX_BODY_BYTES" envDefault:"26214400"`
+	MaxFiles     int      `env:"SLIPWAY_MAX_FILES" envDefault:"5000"`
+	MaxFile      int64    `env:"SLIPWAY_MAX_FILE_BYTES" envDefault:"5242880"`
+	MaxPath      int      `env:"SLIPWAY_MAX_PATH_BYTES" envDefault:"255"`
+	AllowOrigins []string `env:"SLIPWAY_CORS_ORIGINS" envDefault:"http://localhost:3000"`
+}
+
+// Dispatch holds the dispatcher's settings.
+type Dispatch struct {
+	Addr   string `env:"SLIPWAY_DISPATCHER_ADDR" envDefault:"127.0.0.1:3005"`
+	Domain string `env:"DISPATCH_DOMAIN" envDefault:"localhost"`
+	// Scheme and Port make the URLs that are shown for a worker name.
+	Scheme    string   `env:"DISPATCH_URL_SCHEME" envDefault:"http"`
+	Port      int      `env:"DISPATCH_URL_PORT" envDefault:"0"`
+	OwnHosts  []string `env:"DISPATCH_OWN_HOSTS"`
+	Namespace string   `env:"DISPATCH_NAMESPACE_NAME" envDefault:"slipway-dispatcher"`
+	// Reserved replaces the list of worker names nobody may take.
+	Reserved []string `env:"DISPATCH_RESERVED_NAMES"`
+	// CacheBytes bounds the memory that holds files.
+	CacheBytes int64 `env:"DISPATCH_CACHE_BYTES" envDefault:"268435456"`
+}
+
+// Deploy holds what bounds deployments.
+type Deploy struct {
+	// MaxTimeoutMS is the time a deployment may spend working, in milliseconds:
+	// neither queued nor parked.
+	MaxTimeoutMS int64 `env:"MAX_DEPLOYMENT_TIMEOUT" envDefault:"600000"`
+	// MaxConcurrent is how many builds one host runs at once.
+	MaxConcurrent int `env:"MAX_CONCURRENT_DEPLOYMENTS" envDefault:"5"`
+	// ParkTimeout is how long a dead letter waits for an operator.
+	ParkTimeout time.Duration `env:"SLIPWAY_PARK_TIMEOUT" envDefault:"168h"`
+	// ReconcileEvery is how often rows and workflows are compared.
+	ReconcileEvery time.Duration `env:"SLIPWAY_RECONCILE_EVERY" envDefault:"10s"`
+}
+
+// MaxTimeout is MaxTimeoutMS as a duration.
+func (d Deploy) MaxTimeout() time.Duration { return time.Duration(d.MaxTimeoutMS) * time.Millisecond }
+
+// Sandbox holds the settings of builds of untrusted code.
+type Sandbox struct {
+	Provider string `env:"SANDBOX_BUILDER_DEFAULT_PROVIDER" envDefault:"oci"`
+	Runtime  string `env:"SANDBOX_OCI_RUNTIME" envDefault:"runc"`
+	// UIDBase is the first host user id of slot 0; each organization has 65,536.
+	UIDBase       uint32   `env:"SANDBOX_UID_BASE" envDefault:"1000000000"`
+	MemoryBytes   int64    `env:"SANDBOX_MEMORY_BYTES" envDefault:"2147483648"`
+	CPUs          float64  `env:"SANDBOX_CPUS" envDefault:"2"`
+	PIDs          int64    `env:"SANDBOX_PIDS" envDefault:"512"`
+	DiskBytes     int64    `env:"SANDBOX_DISK_BYTES" envDefault:"2147483648"`
+	Registries    []string `env:"SANDBOX_REGISTRIES" envDefault:"registry.npmjs.org:443,registry.yarnpkg.com:443"`
+	SnapshotBytes int64    `env:"SANDBOX_SNAPSHOT_BYTES" envDefault:"10737418240"`
+	// AllowPrivate lists address ranges that registries may resolve to although
+	// they are private, for a mirror inside the operator's own network.
+	AllowPrivate []netip.Prefix `env:"SANDBOX_ALLOW_PRIVATE"`
+}
+
+// NotNeeded are variables that the documents name and this release does not
+// use. They are accepted, so that an environment made for the documents works.
+type NotNeeded struct {
+	// DLQName named Cloudflare's dead letter queue. Dead letters are parked
+	// workflows here; GET /dead-letters lists them.
+	DLQName string `env:"DEPLOYMENT_DLQ_NAME"`
+	// DatabaseID named a D1 database. POSTGRES_URL says where rows live.
+	DatabaseID string `env:"DATABASE_ID"`
+	// The keys of hosted sandboxes and of Cloudflare become used with those providers.
+	DaytonaKey        string `env:"DAYTONA_API_KEY"`
+	E2BKey            string `env:"E2B_API_KEY"`
+	CloudflareAccount string `env:"CLOUDFLARE_ACCOUNT_ID"`
+	CloudflareToken   string `env:"CLOUDFLARE_API_TOKEN"`
+	CloudflareZone    string `env:"CLOUDFLARE_ZONE_ID"`
+	// Accounts and sessions come with their own release; API tokens need none of these.
+	GitHubClientID     string `env:"BETTER_GITHUB_CLIENT_ID"`
+	GitHubClientSecret string `env:"BETTER_GITHUB_CLIENT_SECRET"`
+	AuthSecret         string `env:"BETTER_AUTH_SECRET"`
+	AppURL             string `env:"NEXT_PUBLIC_APP_URL"`
+	TurnstileSecret    string `env:"TURNSTILE_SECRET_KEY"`
+	ResendFrom         string `env:"RESEND_FROM"`
+	ResendKey          string `env:"RESEND_API_KEY"`
+	StripeSecret       string `env:"STRIPE_SECRET_KEY"`
+	StripeWebhook      string `env:"STRIPE_WEBHOOK_SECRET"`
+}
+
+// Load reads the process's environment and checks it; the error lists every
+// variable that is wrong and says what it should be.
+func Load() (Config, error) {
+	return Parse(env.ToMap(os.Environ()))
+}
+
+// Parse reads the environment given.
+func Parse(environment map[string]string) (Config, error) {
+	var c Config
+	if err := env.ParseWithOptions(&c, env.Options{Environment: environment}); err != nil {
+		var several env.AggregateError
+		if errors.As(err, &several) {
+			lines := make([]string, len(several.Errors))
+			for i, e := range several.Errors {
+				lines[i] = e.Error()
+			}
+			return c, models.Errorf(models.CodeValidation, "The environment has settings that cannot be read: %s", strings.Join(lines, "; "))
+		}
+		return c, models.Errorf(models.CodeValidation, "The environment cannot be read: %s", err)
+	}
+	return c, c.check()
+}
+
+func (c Config) check() error {
+	var wrong []string
+	bad := func(format string, args ...any) { wrong = append(wrong, fmt.Sprintf(format, args...)) }
+	if _, err := logrus.ParseLevel(c.LogLevel); err != nil {
+		bad("LOG_LEVEL must be one of debug, info, warn, error (it is %q)", c.LogLevel)
+	}
+	if c.LogFormat != "text" && c.LogFormat != "json" {
+		bad("LOG_FORMAT must be text or json (it is %q)", c.LogFormat)
+	}
+	if c.Deploy.MaxTimeoutMS < 1000 {
+		bad("MAX_DEPLOYMENT_TIMEOUT is in milliseconds and must be at least 1000 (it is %d)", c.Deploy.MaxTimeoutMS)
+	}
+	if c.Deploy.MaxConcurrent < 1 {
+		bad("MAX_CONCURRENT_DEPLOYMENTS must be at least 1 (it is %d)", c.Deploy.MaxConcurrent)
+	}
+	switch c.Sandbox.Provider {
+	case "oci":
+	case "daytona", "e2b":
+		bad("SANDBOX_BUILDER_DEFAULT_PROVIDER %q is not in this release; use oci", c.Sandbox.Provider)
+	default:
+		bad("SANDBOX_BUILDER_DEFAULT_PROVIDER must be oci (it is %q)", c.Sandbox.Provider)
+	}
+	if c.Sandbox.UIDBase < 65536 {
+		bad("SANDBOX_UID_BASE must be 65536 or more, away from the machine's own users (it is %d)", c.Sandbox.UIDBase)
+	}
+	if c.Sandbox.MemoryBytes < 64<<20 {
+		bad("SANDBOX_MEMORY_BYTES must be at least 67108864 (it is %d)", c.Sandbox.MemoryBytes)
+	}
+	if c.API.MaxBody < 1024 || c.API.MaxFile < 1 || c.API.MaxFiles < 1 || c.API.MaxPath < 1 {
+		bad("SLIPWAY_MAX_BODY_BYTES, SLIPWAY_MAX_FILE_BYTES, SLIPWAY_MAX_FILES and SLIPWAY_MAX_PATH_BYTES must be positive")
+	}
+	if len(wrong) > 0 {
+		return models.Errorf(models.CodeValidation, "The environment has settings that cannot be used: %s.", strings.Join(wrong, "; "))
+	}
+	return nil
+}
+
+// SiteURL is where a worker name answers.
+func (d Dispatch) SiteURL(worker string) string {
+	port := ""
+	if d.Port != 0 {
+		port = fmt.Sprintf(":%d", d.Port)
+	}
+	return fmt.Sprintf("%s://%s.%s%s/", d.Scheme, worker, d.Domain, port)
+}
+
+// ReservedNames are the worker names nobody may take.
+func (d Dispatch) ReservedNames() []string {
+	if len(d.Reserved) > 0 {
+		return d.Reserved
+	}
+	return models.ReservedWorkerNames()
+}
+
+// Logger makes the one logger of a process.
+func (c Config) Logger() *logrus.Logger {
+	log := logrus.New()
+	level, err := logrus.ParseLevel(c.LogLevel)
+	if err != nil {
+		level = logrus.InfoLevel
+	}
+	log.SetLevel(level)
+	if c.LogFormat == "json" {
+		log.SetFormatter(&logrus.JSONFormatter{})
+	} else {
+		log.SetFormatter(&logrus.TextFormatter{FullTimestamp: true})
+	}
+	return log
+}
