@@ -130,7 +130,7 @@ func (s *Store) List(ctx context.Context, scope, after string, fn func(blob.Obje
 		return err
 	}
 	for _, shard := range shards {
-		if after != "" && shard.Name() < after[:2] {
+		if !shard.IsDir() || (after != "" && shard.Name() < after[:2]) {
 			continue
 		}
 		if err := ctx.Err(); err != nil {

@@ -38,7 +38,7 @@ func advice(err error) string {
 	case response.StatusCode >= http.StatusInternalServerError:
 		return fmt.Sprintf("Blob storage failed with status %d. Check the health and the free space of the S3 service.", response.StatusCode)
 	}
-	return fmt.Sprintf("Blob storage refused the request (%s). Check S3_ENDPOINT, S3_REGION, S3_BUCKET and S3_PATH_STYLE.", response.Code)
+	return fmt.Sprintf("Blob storage refused the request (%s). Check S3_ENDPOINT, S3_REGION, S3_BUCKET, S3_PATH_STYLE and S3_ACCESS_KEY_ID.", response.Code)
 }
 
 func isNotFound(err error) bool { return hasCode(err, minio.NoSuchKey, "NotFound", "NoSuchVersion") }

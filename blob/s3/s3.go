@@ -16,6 +16,7 @@ import (
 
 	"github.com/minio/minio-go/v7"
 	"github.com/minio/minio-go/v7/pkg/credentials"
+	"github.com/minio/minio-go/v7/pkg/s3utils"
 
 	"github.com/slipwayhq/slipway/blob"
 	"github.com/slipwayhq/slipway/models"
@@ -247,6 +248,9 @@ func connect(opts Options) (*Store, error) {
 		if value == "" {
 			return nil, models.Errorf(models.CodeValidation, "blob storage on S3 needs %s", setting)
 		}
+	}
+	if err := s3utils.CheckValidBucketName(opts.Bucket); err != nil {
+		return nil, models.Wrap(models.CodeValidation, err, "S3_BUCKET is not a bucket name S3 allows.")
 	}
 	prefix := strings.Trim(opts.Prefix, "/")
 	if prefix != "" {

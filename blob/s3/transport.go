@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"net"
 	"net/http"
 	"time"
@@ -121,7 +122,7 @@ func (b *body) Close() error {
 // (RFC 9110, section 14.2).
 func rangeHeader(offset, length int64) string {
 	switch {
-	case length >= 0:
+	case length >= 0 && length <= math.MaxInt64-offset:
 		return fmt.Sprintf("bytes=%d-%d", offset, offset+length-1)
 	case offset > 0:
 		return fmt.Sprintf("bytes=%d-", offset)
