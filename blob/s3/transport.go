@@ -37,6 +37,8 @@ func uploadTimeout(size int) time.Duration {
 	return answerTimeout + time.Duration(size/slowestUpload)*time.Second
 }
 
+// newTransport speaks HTTP/1.1 only (setting DialContext sees to that): on one
+// shared HTTP/2 connection a stalled object would hide behind the others.
 func newTransport() *http.Transport {
 	dialer := &net.Dialer{Timeout: dialTimeout}
 	return &http.Transport{
@@ -46,13 +48,12 @@ func newTransport() *http.Transport {
 			if err != nil {
 				return nil, err
 			}
-			return stallGuard{conn}, nil
+			return stallGuard{Conn: conn, limit: stallTimeout}, nil
 		},
 		TLSHandshakeTimeout: tlsTimeout,
 		MaxIdleConns:        idleConnections,
 		MaxIdleConnsPerHost: idleConnections,
 		IdleConnTimeout:     stallTimeout,
-		ForceAttemptHTTP2:   true,
 		// Objects come as they are stored, also those that are gzip files.
 		DisableCompression: true,
 	}
@@ -60,17 +61,20 @@ func newTransport() *http.Transport {
 
 // stallGuard moves the deadline of both directions with every read and write: a
 // reader that waits while an upload still runs is not stalled.
-type stallGuard struct{ net.Conn }
+type stallGuard struct {
+	net.Conn
+	limit time.Duration
+}
 
 func (c stallGuard) Read(p []byte) (int, error) {
-	if err := c.SetDeadline(time.Now().Add(stallTimeout)); err != nil {
+	if err := c.SetDeadline(time.Now().Add(c.limit)); err != nil {
 		return 0, err
 	}
 	return c.Conn.Read(p)
 }
 
 func (c stallGuard) Write(p []byte) (int, error) {
-	if err := c.SetDeadline(time.Now().Add(stallTimeout)); err != nil {
+	if err := c.SetDeadline(time.Now().Add(c.limit)); err != nil {
 		return 0, err
 	}
 	return c.Conn.Write(p)
