@@ -116,9 +116,9 @@ type Sandbox struct {
 	Runtime  string `env:"SANDBOX_OCI_RUNTIME" envDefault:"runc"`
 	// UIDBase is the first host user id of slot 0; each organization has 65,536.
 	UIDBase       uint32   `env:"SANDBOX_UID_BASE" envDefault:"1000000000"`
-	MemoryBytes   int64    `env:"SANDBOX_MEMORY_BYTES" envDefault:"2147483648"`
+	MemoryBytes   int64    `env:"SANDBOX_MEMORY_BYTES" envDefault:"4294967296"`
 	CPUs          float64  `env:"SANDBOX_CPUS" envDefault:"2"`
-	PIDs          int64    `env:"SANDBOX_PIDS" envDefault:"512"`
+	PIDs          int64    `env:"SANDBOX_PIDS" envDefault:"1024"`
 	DiskBytes     int64    `env:"SANDBOX_DISK_BYTES" envDefault:"2147483648"`
 	Registries    []string `env:"SANDBOX_REGISTRIES" envDefault:"registry.npmjs.org:443,registry.yarnpkg.com:443"`
 	SnapshotBytes int64    `env:"SANDBOX_SNAPSHOT_BYTES" envDefault:"10737418240"`

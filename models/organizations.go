@@ -213,3 +213,16 @@ func (s *Store) CheckDomain(ctx context.Context, projectID, host string) error {
 	}
 	return nil
 }
+
+// CheckMember says whether a user belongs to an organization: nil or CodeForbidden.
+func (s *Store) CheckMember(ctx context.Context, organizationID, userID string) error {
+	var n int64
+	err := s.with(ctx).Model(&Membership{}).Where("organization_id = ? AND user_id = ?", organizationID, userID).Count(&n).Error
+	if err != nil {
+		return dbError(err)
+	}
+	if n == 0 {
+		return Errorf(CodeForbidden, "The user %q is not a member of the organization %q.", userID, organizationID)
+	}
+	return nil
+}

@@ -1,0 +1,123 @@
+package activities
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"github.com/sirupsen/logrus"
+	"go.temporal.io/sdk/activity"
+	"go.temporal.io/sdk/interceptor"
+	"go.temporal.io/sdk/temporal"
+
+	"github.com/slipwayhq/slipway/models"
+)
+
+// NewInterceptor is what surrounds every step on a worker: heartbeats on a timer
+// of their own, and the one translation of our errors into Temporal's.
+func NewInterceptor(log logrus.FieldLogger) interceptor.WorkerInterceptor {
+	return &workerInterceptor{log: log}
+}
+
+type workerInterceptor struct {
+	interceptor.WorkerInterceptorBase
+	log logrus.FieldLogger
+}
+
+func (w *workerInterceptor) InterceptActivity(ctx context.Context, next interceptor.ActivityInboundInterceptor) interceptor.ActivityInboundInterceptor {
+	return &activityInterceptor{ActivityInboundInterceptorBase: interceptor.ActivityInboundInterceptorBase{Next: next}, log: w.log}
+}
+
+type activityInterceptor struct {
+	interceptor.ActivityInboundInterceptorBase
+	log logrus.FieldLogger
+}
+
+// ExecuteActivity beats while the activity runs and translates how it ended.
+func (i *activityInterceptor) ExecuteActivity(ctx context.Context, in *interceptor.ExecuteActivityInput) (any, error) {
+	info := activity.GetInfo(ctx)
+	if !ours(info.ActivityType.Name) {
+		return i.Next.ExecuteActivity(ctx, in)
+	}
+	if !info.IsLocalActivity {
+		stop := beat(ctx, info.HeartbeatTimeout)
+		defer stop()
+	}
+	result, err := i.Next.ExecuteActivity(ctx, in)
+	if err == nil {
+		return result, nil
+	}
+	i.log.WithFields(logrus.Fields{
+		"deploymentId": info.WorkflowExecution.ID, "step": info.ActivityType.Name, "attempt": info.Attempt,
+		"code": models.CodeOf(err),
+	}).WithError(err).Warn("step failed")
+	return result, toTemporal(err)
+}
+
+// ours says whether an activity is a step or the projection; the SDK's own
+// session activities pass through the same interceptor.
+func ours(name string) bool {
+	if name == models.ActivityRecord {
+		return true
+	}
+	for _, step := range models.AllSteps() {
+		if name == string(step) {
+			return true
+		}
+	}
+	return false
+}
+
+// beat records heartbeats three times per timeout until stopped. The steps need
+// not think of it, so that a build which is silent for ten minutes lives, while
+// a frozen process is noticed within one timeout. A heartbeat is also how a
+// cancellation reaches the activity's context.
+func beat(ctx context.Context, timeout time.Duration) (stop func()) {
+	if timeout <= 0 {
+		return func() {}
+	}
+	done := make(chan struct{})
+	finished := make(chan struct{})
+	go func() {
+		defer close(finished)
+		ticker := time.NewTicker(timeout / 3)
+		defer ticker.Stop()
+		for {
+			select {
+			case <-ticker.C:
+				activity.RecordHeartbeat(ctx)
+			case <-done:
+				return
+			case <-ctx.Done():
+				return
+			}
+		}
+	}()
+	return func() {
+		close(done)
+		<-finished
+	}
+}
+
+// toTemporal gives an error the form the workflow reads: an application error
+// whose type is the code. A user's failure is not worth trying again.
+func toTemporal(err error) error {
+	var already *temporal.ApplicationError
+	if errors.As(err, &already) || errors.Is(err, context.Canceled) {
+		return err
+	}
+	code := models.CodeOf(err)
+	failure := models.StepFailure{Code: code, Class: code.Class(), Message: models.MessageOf(err)}
+	var coded *models.Error
+	if errors.As(err, &coded) {
+		if d, ok := coded.Details.(*models.Diagnosis); ok {
+			failure.Diagnosis = d
+		}
+	}
+	return temporal.NewApplicationErrorWithOptions(failure.Message, string(code), temporal.ApplicationErrorOptions{
+		NonRetryable: failure.Class == models.ClassUser,
+		// The cause is for operators: it shows in the Web UI.
+		Cause:   err,
+		Details: []any{failure},
+	})
+}

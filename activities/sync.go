@@ -1,0 +1,204 @@
+package activities
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/hex"
+	"encoding/json"
+	"fmt"
+
+	"github.com/slipwayhq/slipway/blob"
+	"github.com/slipwayhq/slipway/framework"
+	"github.com/slipwayhq/slipway/models"
+)
+
+// Sync makes the source of the deployment: the project's latest files with the
+// request's on top. Only lists of digests are written, since the bytes are in
+// blob storage already. Running it twice is harmless: it starts from the latest
+// source before this deployment's, so it computes the same list again, whose
+// digest names the same blob.
+func (a *Activities) Sync(ctx context.Context, in models.StepInput) (models.SyncResult, error) {
+	d := in.Deployment
+	set, err := a.mergeSource(ctx, d)
+	if err != nil {
+		return models.SyncResult{}, err
+	}
+	digest, err := a.writeFileSet(ctx, d.OrgID, set)
+	if err != nil {
+		return models.SyncResult{}, err
+	}
+	if err := a.Store.AcceptSource(ctx, d.ProjectID, d.DeploymentID, d.Sequence, digest); err != nil {
+		return models.SyncResult{}, err
+	}
+	plan, err := framework.Detect(a.source(ctx, d.OrgID, set))
+	if err != nil {
+		return models.SyncResult{}, err
+	}
+	result := models.SyncResult{
+		SourceDigest: digest, Files: len(set.Files), Bytes: set.Bytes(),
+		NeedsSandbox: plan.NeedsSandbox(), Framework: plan.Framework,
+	}
+	result.CachedOutput, err = a.cachedOutput(ctx, d.OrgID, digest)
+	return result, err
+}
+
+// mergeSource is project files ⊕ request files, with every blob of the request
+// seen to be there.
+func (a *Activities) mergeSource(ctx context.Context, d models.DeploymentInput) (models.FileSet, error) {
+	var base, request models.FileSet
+	baseDigest, err := a.Store.BaseSource(ctx, d.ProjectID, d.Sequence)
+	if err != nil {
+		return base, err
+	}
+	if baseDigest != "" {
+		if base, err = a.readFileSet(ctx, d.OrgID, baseDigest); err != nil {
+			return base, err
+		}
+	}
+	if d.RequestDigest != "" {
+		if request, err = a.readFileSet(ctx, d.OrgID, d.RequestDigest); err != nil {
+			return base, err
+		}
+		if err := a.checkBlobs(ctx, d.OrgID, request.Files); err != nil {
+			return base, err
+		}
+	}
+	merged := models.FileSet{Files: models.Overlay(base.Files, request.Files), HistoryDigest: base.HistoryDigest}
+	if request.Replace {
+		merged.Files = request.Files
+	}
+	if request.HistoryDigest != "" {
+		merged.HistoryDigest = request.HistoryDigest
+	}
+	if len(merged.Files) == 0 {
+		return merged, models.Errorf(models.CodeNoSource, "The project has no files yet. Send them as initFiles, or upload blobs and name them in files.")
+	}
+	return merged, nil
+}
+
+func (a *Activities) checkBlobs(ctx context.Context, org string, files []models.File) error {
+	missing, err := blob.Missing(ctx, a.Blobs, org, digests(files))
+	if err != nil {
+		return err
+	}
+	if len(missing) > 0 {
+		return models.Errorf(models.CodeStorage, "%d of the deployment's files are missing from blob storage, %s among them.", len(missing), missing[0])
+	}
+	return nil
+}
+
+// cachedOutput finds what an earlier build made of the same source with the
+// same toolchain, when all of it is still there.
+func (a *Activities) cachedOutput(ctx context.Context, org, sourceDigest string) (string, error) {
+	key := a.cacheKey(sourceDigest)
+	output, err := a.Store.CachedOutput(ctx, org, key)
+	if err != nil || output == "" {
+		return "", err
+	}
+	complete, err := a.outputComplete(ctx, org, output)
+	if err != nil {
+		return "", err
+	}
+	if !complete {
+		a.Log.WithField("output", output).Warn("a cached build output has lost objects; building again")
+		return "", a.Store.ForgetOutput(ctx, org, key)
+	}
+	return output, nil
+}
+
+// outputComplete says whether a build's output is wholly in blob storage. A
+// storage that cannot be asked is an error, not an incomplete output.
+func (a *Activities) outputComplete(ctx context.Context, org, output string) (bool, error) {
+	missing, err := blob.Missing(ctx, a.Blobs, org, []string{output})
+	if err != nil || len(missing) > 0 {
+		return false, err
+	}
+	set, err := a.readFileSet(ctx, org, output)
+	if err != nil {
+		return false, err
+	}
+	missing, err = blob.Missing(ctx, a.Blobs, org, digests(set.Files))
+	return err == nil && len(missing) == 0, err
+}
+
+func digests(files []models.File) []string {
+	list := make([]string, len(files))
+	for i, f := range files {
+		list[i] = f.Digest
+	}
+	return list
+}
+
+// cacheKey names a build by everything that decides its result. Settings are in
+// the source (slipway.json), limits and network are not part of a result.
+func (a *Activities) cacheKey(sourceDigest string) string {
+	sum := sha256.Sum256(fmt.Appendf(nil, "build\x00%s\x00%s", sourceDigest, a.ToolchainVersion))
+	return hex.EncodeToString(sum[:])
+}
+
+// sourceFiles shows a source to the framework table, reading blobs on demand.
+type sourceFiles struct {
+	ctx   context.Context
+	blobs blob.Store
+	org   string
+	files map[string]models.File
+	paths []string
+}
+
+// maxDetectBytes bounds a file that decides what kind of project this is.
+const maxDetectBytes = 32 << 20
+
+func (a *Activities) source(ctx context.Context, org string, set models.FileSet) *sourceFiles {
+	s := &sourceFiles{ctx: ctx, blobs: a.Blobs, org: org, files: make(map[string]models.File, len(set.Files))}
+	for _, f := range set.Files {
+		s.files[f.Path] = f
+		s.paths = append(s.paths, f.Path)
+	}
+	return s
+}
+
+// Has says whether the source has that file.
+func (s *sourceFiles) Has(path string) bool {
+	_, ok := s.files[path]
+	return ok
+}
+
+// Read gives a file's content.
+func (s *sourceFiles) Read(path string) ([]byte, error) {
+	f, ok := s.files[path]
+	if !ok {
+		return nil, models.Errorf(models.CodeBlobNotFound, "The source has no file %q.", path)
+	}
+	data, err := blob.ReadAll(s.ctx, s.blobs, blob.Key{Scope: s.org, Digest: f.Digest}, maxDetectBytes)
+	return data, storageFault(err)
+}
+
+// List gives all paths.
+func (s *sourceFiles) List() []string { return s.paths }
+
+// history gives the conversation that goes with a source as JSON; nil for none.
+func (a *Activities) history(ctx context.Context, org, digest string) ([]byte, error) {
+	if digest == "" {
+		return nil, nil
+	}
+	data, err := blob.ReadAll(ctx, a.Blobs, blob.Key{Scope: org, Digest: digest}, maxDetectBytes)
+	if err != nil {
+		return nil, storageFault(err)
+	}
+	if !json.Valid(data) {
+		return nil, models.Errorf(models.CodeStorage, "The stored history messages are damaged.")
+	}
+	return data, nil
+}
+
+// hasScript says whether the top package.json has a script of that name.
+func (s *sourceFiles) hasScript(name string) bool {
+	data, err := s.Read("package.json")
+	if err != nil {
+		return false
+	}
+	var pkg struct {
+		Scripts map[string]string `json:"scripts"`
+	}
+	return json.Unmarshal(data, &pkg) == nil && pkg.Scripts[name] != ""
+}
