@@ -235,3 +235,8 @@ func (s *Store) Outbox(ctx context.Context, deploymentID string) ([]OutboxEntry,
 	err := s.with(ctx).Where("deployment_id = ?", deploymentID).Order("id").Find(&rows).Error
 	return rows, dbError(err)
 }
+
+// Touch notes that a deployment's workflow was seen running.
+func (s *Store) Touch(ctx context.Context, id string) error {
+	return dbError(s.with(ctx).Model(&Deployment{}).Where("id = ?", id).Update("updated_at", time.Now().UTC()).Error)
+}

@@ -1,0 +1,111 @@
+// Package worker runs the Deployment workflow and its steps on their task
+// queues, keeps rows and workflows in agreement, and sweeps its host.
+package worker
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/sirupsen/logrus"
+	"go.temporal.io/sdk/activity"
+	"go.temporal.io/sdk/client"
+	"go.temporal.io/sdk/interceptor"
+	temporalworker "go.temporal.io/sdk/worker"
+	"go.temporal.io/sdk/workflow"
+	"golang.org/x/sync/errgroup"
+
+	"github.com/slipwayhq/slipway/activities"
+	"github.com/slipwayhq/slipway/models"
+	"github.com/slipwayhq/slipway/workflows"
+)
+
+// Options is what a worker needs.
+type Options struct {
+	Temporal   client.Client
+	Store      *models.Store
+	Activities *activities.Activities
+	// Queue takes workflows and light steps; BuildQueue takes sandbox and build.
+	Queue, BuildQueue string
+	// Builds is how many builds this host runs at once; 0 means it does not build.
+	Builds         int
+	ReconcileEvery time.Duration
+	Log            logrus.FieldLogger
+}
+
+// stopTimeout is how long running steps may go on after a stop was asked for.
+const stopTimeout = 5 * time.Second
+
+// Run polls until ctx ends, then lets running steps finish for a moment. Steps
+// cut short run again elsewhere.
+func Run(ctx context.Context, opts Options) error {
+	group, ctx := errgroup.WithContext(ctx)
+	run := func(w temporalworker.Worker, queue string) {
+		group.Go(func() error {
+			if err := w.Start(); err != nil {
+				return fmt.Errorf("poll the task queue %s: %w", queue, err)
+			}
+			<-ctx.Done()
+			w.Stop()
+			return nil
+		})
+	}
+	run(newWorker(opts, opts.Queue, temporalworker.Options{}), opts.Queue)
+	if opts.Builds > 0 {
+		// Before a host takes builds, it clears away what a killed process left.
+		if err := opts.Activities.Sweep(ctx); err != nil {
+			return fmt.Errorf("sweep old sandboxes: %w", err)
+		}
+		run(newWorker(opts, opts.BuildQueue, temporalworker.Options{
+			EnableSessionWorker:               true,
+			MaxConcurrentSessionExecutionSize: opts.Builds,
+			DisableWorkflowWorker:             true,
+		}), opts.BuildQueue)
+		group.Go(func() error { return every(ctx, time.Minute, opts.Log, "sweep", opts.Activities.Sweep) })
+	}
+	group.Go(func() error {
+		return every(ctx, opts.ReconcileEvery, opts.Log, "reconcile", (&reconciler{opts}).reconcile)
+	})
+	return group.Wait()
+}
+
+func newWorker(opts Options, queue string, o temporalworker.Options) temporalworker.Worker {
+	o.WorkerStopTimeout = stopTimeout
+	o.Interceptors = []interceptor.WorkerInterceptor{activities.NewInterceptor(opts.Log)}
+	w := temporalworker.New(opts.Temporal, queue, o)
+	Register(w, opts.Activities)
+	return w
+}
+
+// Register names the workflow and its activities on a worker.
+func Register(w temporalworker.Registry, a *activities.Activities) {
+	w.RegisterWorkflowWithOptions(workflows.Deployment, workflow.RegisterOptions{Name: models.WorkflowDeployment})
+	for name, fn := range map[string]any{
+		string(models.StepValidate): a.Validate,
+		string(models.StepSync):     a.Sync,
+		string(models.StepSandbox):  a.Sandbox,
+		string(models.StepBuild):    a.Build,
+		string(models.StepDeploy):   a.Deploy,
+		string(models.StepCleanup):  a.Cleanup,
+		models.ActivityRecord:       a.Record,
+	} {
+		w.RegisterActivityWithOptions(fn, activity.RegisterOptions{Name: name})
+	}
+}
+
+// every calls fn at once and then at each interval; its failures are logged,
+// because the next round may mend them.
+func every(ctx context.Context, interval time.Duration, log logrus.FieldLogger, what string, fn func(context.Context) error) error {
+	ticker := time.NewTicker(interval)
+	defer ticker.Stop()
+	for {
+		if err := fn(ctx); err != nil && ctx.Err() == nil {
+			log.WithError(err).Warn(what + " failed; trying again")
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-ticker.C:
+		}
+	}
+}
