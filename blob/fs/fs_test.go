@@ -180,3 +180,13 @@ func TestOpen_givesASeekableFile(t *testing.T) {
 	_, err = store.Open(t.Context(), key)
 	assert.Equal(t, models.CodeBlobNotFound, models.CodeOf(err))
 }
+
+func BenchmarkPut4KiB(b *testing.B) {
+	store, _ := open(b)
+	blobtest.BenchmarkPut(b, store)
+}
+
+func BenchmarkGet4KiB(b *testing.B) {
+	store, _ := open(b)
+	blobtest.BenchmarkGet(b, store)
+}

@@ -27,15 +27,31 @@ func open(t testing.TB, opts s3.Options) *s3.Store {
 
 func TestStore_keepsTheContract(t *testing.T) {
 	server := s3test.Start(t)
-	for name, prefix := range map[string]string{"alone in the bucket": "", "below a prefix": "/apps/slipway"} {
-		t.Run(name, func(t *testing.T) {
-			opts := server.Options()
-			opts.Prefix = prefix
-			store := open(t, opts)
-			blobtest.Run(t, func(*testing.T) blob.Store { return store })
-		})
-	}
+	opts := server.Options()
+	opts.Prefix = "/apps/slipway"
+	store := open(t, opts)
+	blobtest.Run(t, func(*testing.T) blob.Store { return store })
 	requireNoUnfinishedUploads(t, server)
+}
+
+func TestStore_sharesABucketByPrefix(t *testing.T) {
+	server := s3test.Start(t)
+	ctx := t.Context()
+	for prefix, name := range map[string]string{"": "", "one": "one/", "/two/three/": "two/three/"} {
+		opts := server.Options()
+		opts.Prefix = prefix
+		store := open(t, opts)
+		key, err := blob.PutBytes(ctx, store, "org", []byte("of "+prefix))
+		require.NoError(t, err)
+		var seen []blob.Key
+		require.NoError(t, store.List(ctx, "org", "", func(object blob.Object) error {
+			seen = append(seen, object.Key)
+			return nil
+		}))
+		assert.Equal(t, []blob.Key{key}, seen)
+		_, err = rawClient(t, server).StatObject(ctx, s3test.Bucket, name+"org/"+key.Digest[:2]+"/"+key.Digest, minio.StatObjectOptions{})
+		require.NoError(t, err, "the documented name")
+	}
 }
 
 func TestStore_isUnavailableWhileTheServerIsDown(t *testing.T) {
@@ -266,3 +282,7 @@ func (p *cuttingProxy) wasCut() bool {
 	defer p.mu.Unlock()
 	return p.cut
 }
+
+func BenchmarkPut4KiB(b *testing.B) { blobtest.BenchmarkPut(b, open(b, s3test.Start(b).Options())) }
+
+func BenchmarkGet4KiB(b *testing.B) { blobtest.BenchmarkGet(b, open(b, s3test.Start(b).Options())) }

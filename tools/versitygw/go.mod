@@ -1,3 +1,5 @@
+// This module only pins the S3 server the tests run, see blob/s3/s3test: its
+// dependencies stay out of ours.
 module github.com/slipwayhq/slipway/tools/versitygw
 
 go 1.26.8
