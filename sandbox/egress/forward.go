@@ -1,0 +1,50 @@
+package egress
+
+import (
+	"io"
+	"net"
+	"sync"
+)
+
+// Forward carries every connection the listener accepts to a unix socket and
+// back until the listener closes. It runs inside a sandbox that has no network
+// of its own, where programs can name a proxy only by host and port.
+func Forward(listener net.Listener, socket string) {
+	for {
+		conn, err := listener.Accept()
+		if err != nil {
+			return
+		}
+		go forwardOne(conn, socket)
+	}
+}
+
+func forwardOne(conn net.Conn, socket string) {
+	defer conn.Close()
+	upstream, err := net.Dial("unix", socket)
+	if err != nil {
+		// The build's tools show this answer.
+		_, _ = io.WriteString(conn, "HTTP/1.1 502 Bad Gateway\r\nContent-Type: text/plain\r\nConnection: close\r\n\r\n"+
+			"The platform's registry proxy is not reachable; the build has to be started again.\n")
+		return
+	}
+	defer upstream.Close()
+	splice(conn, upstream)
+}
+
+// splice copies both ways until both ends are done, passing on half-closes.
+func splice(a, b net.Conn) {
+	var both sync.WaitGroup
+	for _, pair := range [][2]net.Conn{{a, b}, {b, a}} {
+		both.Go(func() {
+			_, err := io.Copy(pair[0], pair[1])
+			if half, ok := pair[0].(interface{ CloseWrite() error }); ok && err == nil {
+				_ = half.CloseWrite()
+				return
+			}
+			pair[0].Close()
+			pair[1].Close()
+		})
+	}
+	both.Wait()
+}

@@ -1,0 +1,213 @@
+package oci
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strconv"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/slipwayhq/slipway/models"
+	"github.com/slipwayhq/slipway/sandbox/guest"
+)
+
+// start runs the container and returns when its process 1 is ready, with that
+// process's number on the host.
+func (p *Provider) start(ctx context.Context, r *record) (int, error) {
+	output, theirs, err := os.Pipe()
+	if err != nil {
+		return 0, models.Wrap(models.CodeSandbox, err, "the sandbox cannot be started")
+	}
+	defer output.Close()
+	run := p.command(r.ID, "run", "--detach", "--bundle", p.home.sandbox(r.ID), "--pid-file", p.home.file(r.ID, "pid"), r.ID)
+	run.Stdout, run.Stderr = theirs, theirs
+	err = runTied(ctx, run)
+	theirs.Close()
+	if err != nil {
+		return 0, p.startError(r, err, output)
+	}
+	if err := awaitReady(ctx, output); err != nil {
+		return 0, models.Wrap(models.CodeSandbox, err, "the sandbox's first process did not start")
+	}
+	return p.initPID(r.ID)
+}
+
+func awaitReady(ctx context.Context, output *os.File) error {
+	stop := context.AfterFunc(ctx, func() { _ = output.SetReadDeadline(time.Unix(1, 0)) })
+	defer stop()
+	said, err := io.ReadAll(io.LimitReader(output, 8<<10))
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	if err != nil {
+		return err
+	}
+	if string(said) != guest.ReadyLine {
+		return fmt.Errorf("it said %q", said)
+	}
+	return nil
+}
+
+// startError says what the runtime said, which is what an operator needs.
+func (p *Provider) startError(r *record, err error, output *os.File) error {
+	if errors.Is(err, exec.ErrNotFound) || errors.Is(err, os.ErrNotExist) {
+		return models.Wrap(models.CodeSandbox, err, fmt.Sprintf(
+			"the sandbox runtime %q is not installed; on Debian and Ubuntu: apt-get install runc", p.options.Runtime))
+	}
+	_ = output.SetReadDeadline(time.Now().Add(100 * time.Millisecond))
+	said, _ := io.ReadAll(io.LimitReader(output, 8<<10))
+	reason := p.runtimeSaid(r.ID)
+	if reason == "" {
+		reason = strings.TrimSpace(string(said))
+	}
+	return models.Wrap(models.CodeSandbox, fmt.Errorf("%w: %s", err, reason),
+		"the sandbox could not be started on this host: "+reason)
+}
+
+// runtimeSaid is the last error in the runtime's log.
+func (p *Provider) runtimeSaid(id string) string {
+	content, err := os.ReadFile(p.home.file(id, "runtime.log"))
+	if err != nil {
+		return ""
+	}
+	last := ""
+	for line := range bytes.Lines(content) {
+		var entry struct{ Level, Msg string }
+		if json.Unmarshal(line, &entry) == nil && (entry.Level == "error" || entry.Level == "fatal") {
+			last = entry.Msg
+		}
+	}
+	return last
+}
+
+// command is a call of the OCI runtime with our state folder and a log of its own.
+func (p *Provider) command(id string, args ...string) *exec.Cmd {
+	all := []string{"--root", p.home.runtimeDir(), "--log", p.home.file(id, "runtime.log"), "--log-format", "json"}
+	cmd := exec.Command(p.options.Runtime, append(all, args...)...)
+	// Nothing of this process's environment reaches the runtime or, through
+	// it, a sandbox.
+	cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "LANG=C.UTF-8"}
+	if dir := os.Getenv("XDG_RUNTIME_DIR"); dir != "" {
+		cmd.Env = append(cmd.Env, "XDG_RUNTIME_DIR="+dir)
+	}
+	cmd.Dir = "/"
+	return cmd
+}
+
+// runTied runs a command that dies with this process: a runtime left alone
+// after a crash would finish a sandbox that a sweeper just removed. The kernel
+// ties a child to the thread that started it, so the thread is kept.
+func runTied(ctx context.Context, cmd *exec.Cmd) error {
+	ended := make(chan error, 1)
+	go func() {
+		runtime.LockOSThread()
+		defer runtime.UnlockOSThread()
+		cmd.SysProcAttr = &unix.SysProcAttr{Pdeathsig: unix.SIGKILL, Setpgid: true}
+		if err := cmd.Start(); err != nil {
+			ended <- err
+			return
+		}
+		stop := context.AfterFunc(ctx, func() { _ = cmd.Process.Kill() })
+		defer stop()
+		ended <- cmd.Wait()
+	}()
+	err := <-ended
+	if ctx.Err() != nil {
+		return context.Cause(ctx)
+	}
+	return err
+}
+
+// initPID is process 1's number on the host, if it is alive.
+func (p *Provider) initPID(id string) (int, error) {
+	content, err := os.ReadFile(p.home.file(id, "pid"))
+	if err != nil {
+		return 0, err
+	}
+	pid, err := strconv.Atoi(strings.TrimSpace(string(content)))
+	if err != nil {
+		return 0, fmt.Errorf("pid of sandbox %s: %w", id, err)
+	}
+	if !p.alive(id, pid) {
+		return 0, gone(id)
+	}
+	return pid, nil
+}
+
+// alive says whether pid is a member of the sandbox's control group: its
+// number alone may belong to anything after a reboot or a crash.
+func (p *Provider) alive(id string, pid int) bool {
+	for _, member := range p.cgroups.pids(id) {
+		if member == pid {
+			return true
+		}
+	}
+	return false
+}
+
+// destroy removes all there may be of id, whatever state it is in. The caller
+// holds the lock.
+func (p *Provider) destroy(ctx context.Context, id string) error {
+	p.stopProxy(id)
+	p.mu.Lock()
+	delete(p.busy, id)
+	p.mu.Unlock()
+	// The kernel ends everything in a pid namespace with its process 1, which
+	// is among those killed here.
+	if err := p.cgroups.kill(ctx, id, 0); err != nil {
+		return models.Wrap(models.CodeSandbox, err, "the sandbox's processes cannot be killed")
+	}
+	if _, err := os.Stat(filepath.Join(p.home.runtimeDir(), id)); err == nil {
+		// The runtime's own clean-up; what it cannot do is done below.
+		if _, err := os.Stat(p.home.sandbox(id)); err == nil {
+			_ = runTied(ctx, p.command(id, "delete", "--force", id))
+		}
+		if err := os.RemoveAll(filepath.Join(p.home.runtimeDir(), id)); err != nil {
+			return models.Wrap(models.CodeSandbox, err, "the runtime's state cannot be removed")
+		}
+	}
+	if err := p.cgroups.remove(ctx, id); err != nil {
+		return models.Wrap(models.CodeSandbox, err, "the sandbox's control groups cannot be removed")
+	}
+	if err := unmountBelow(p.home.sandbox(id)); err != nil {
+		return models.Wrap(models.CodeSandbox, err, "the sandbox's mounts cannot be removed")
+	}
+	if err := os.RemoveAll(p.home.sandbox(id)); err != nil {
+		return models.Wrap(models.CodeSandbox, err, "the sandbox's folder cannot be removed")
+	}
+	return nil
+}
+
+// unmountBelow unmounts what is mounted in a folder of this process's own
+// mount namespace. A sandbox's mounts live in another and end with it; this is
+// for a runtime that was killed at the wrong moment.
+func unmountBelow(folder string) error {
+	content, err := os.ReadFile("/proc/self/mountinfo")
+	if err != nil {
+		return err
+	}
+	var targets []string
+	for line := range strings.Lines(string(content)) {
+		fields := strings.Fields(line)
+		if len(fields) > 4 && strings.HasPrefix(fields[4], folder+"/") {
+			targets = append(targets, fields[4])
+		}
+	}
+	// The last mounted lies on top.
+	for i := len(targets) - 1; i >= 0; i-- {
+		if err := unix.Unmount(targets[i], unix.MNT_DETACH); err != nil && err != unix.EINVAL {
+			return fmt.Errorf("unmount %s: %w", targets[i], err)
+		}
+	}
+	return nil
+}

@@ -1,0 +1,169 @@
+package oci
+
+import (
+	"bytes"
+	"context"
+	"crypto/rand"
+	"encoding/hex"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/slipwayhq/slipway/models"
+	"github.com/slipwayhq/slipway/sandbox"
+	"github.com/slipwayhq/slipway/sandbox/guest"
+)
+
+// Check makes a sandbox, has it look at itself, and compares; see
+// sandbox.Provider. It takes a fraction of a second.
+func (p *Provider) Check(ctx context.Context) error {
+	if err := p.checkHost(); err != nil {
+		return err
+	}
+	random := make([]byte, 8)
+	_, _ = rand.Read(random)
+	spec := sandbox.Spec{
+		ID: "selftest-" + hex.EncodeToString(random), UIDBase: SelfTestUIDBase, UIDCount: sandbox.MinUIDCount,
+		Limits: sandbox.Limits{MemoryBytes: 256 << 20, CPUs: 1, PIDs: 128, DiskBytes: 16 << 20},
+	}
+	made, err := p.Create(ctx, spec)
+	if err != nil {
+		return err
+	}
+	defer func() {
+		tidy, cancel := context.WithTimeout(context.WithoutCancel(ctx), p.options.StartTimeout)
+		defer cancel()
+		if err := made.Destroy(tidy); err != nil {
+			p.log.WithError(err).Error("Self-test sandbox left for the sweeper")
+		}
+	}()
+	b := made.(*box)
+	var out, said bytes.Buffer
+	result, err := b.exec(ctx, sandbox.Command{
+		Args: []string{guest.Path, guest.CommandProbe}, Stdout: &out, Stderr: &said, Timeout: 20 * time.Second,
+	}, guest.CommandRun)
+	if err != nil {
+		return err
+	}
+	if result.ExitCode != 0 {
+		return unfit("the self-test ended with exit code %d: %s", result.ExitCode, strings.TrimSpace(said.String()))
+	}
+	var probe guest.Probe
+	if err := json.Unmarshal(out.Bytes(), &probe); err != nil {
+		return unfit("the self-test said %q", out.String())
+	}
+	return errors.Join(p.judge(&probe, spec), p.judgeLimits(spec))
+}
+
+func unfit(format string, args ...any) error {
+	return models.Errorf(models.CodeSandbox, "this host cannot isolate builds: "+format, args...)
+}
+
+// checkHost looks for what is missing before anything is started.
+func (p *Provider) checkHost() error {
+	if _, err := exec.LookPath(p.options.Runtime); err != nil {
+		return models.Wrap(models.CodeSandbox, err, fmt.Sprintf(
+			"the sandbox runtime %q is not installed; on Debian and Ubuntu: apt-get install runc", p.options.Runtime))
+	}
+	if len(hierarchies()) == 0 {
+		return unfit("there are no control groups at %s, so memory, processes and processors cannot be limited", cgroupRoot)
+	}
+	if err := p.home.prepare(); err != nil {
+		return models.Wrap(models.CodeSandbox, err, fmt.Sprintf("the sandbox folder %s cannot be written", p.home.dir))
+	}
+	if rootless() {
+		return nil
+	}
+	for folder := p.home.dir; ; folder = filepath.Dir(folder) {
+		stat, err := os.Stat(folder)
+		if err != nil {
+			return models.Wrap(models.CodeSandbox, err, "the sandbox folder cannot be reached")
+		}
+		if stat.Mode().Perm()&0o001 == 0 {
+			return unfit("sandboxes cannot pass through the folder %s; choose another run folder or: chmod o+x %s", folder, folder)
+		}
+		if folder == "/" {
+			return nil
+		}
+	}
+}
+
+// judge compares what the sandbox saw with what it must see.
+func (p *Provider) judge(probe *guest.Probe, spec sandbox.Spec) error {
+	var wrong []string
+	expect := func(ok bool, format string, args ...any) {
+		if !ok {
+			wrong = append(wrong, fmt.Sprintf(format, args...))
+		}
+	}
+	wantMap := fmt.Sprintf("0 %d %d", spec.UIDBase, spec.UIDCount)
+	expect(strings.Join(strings.Fields(probe.UIDMap), " ") == wantMap, "uids are mapped %q instead of %q", probe.UIDMap, wantMap)
+	expect(strings.Join(strings.Fields(probe.GIDMap), " ") == wantMap, "gids are mapped %q instead of %q", probe.GIDMap, wantMap)
+	for _, set := range []string{"CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb"} {
+		value, known := probe.Status[set]
+		expect(known && strings.Trim(value, "0") == "", "a process has capabilities (%s %s)", set, value)
+	}
+	expect(probe.Status["NoNewPrivs"] == "1", "a process may gain privileges")
+	expect(probe.Status["Seccomp"] == "2", "there is no system call filter")
+	expect(probe.Status["Groups"] == "" || probe.Status["Groups"] == fmt.Sprint(buildGID),
+		"a process has extra groups (%s)", probe.Status["Groups"])
+	for _, name := range []string{"user", "pid", "net", "ipc", "uts", "mnt", "cgroup"} {
+		own, err := os.Readlink("/proc/self/ns/" + name)
+		theirs := probe.Namespaces[name]
+		expect(err == nil && theirs != "" && theirs != own, "it shares the host's %s namespace", name)
+	}
+	expect(len(probe.Interfaces) == 1 && probe.Interfaces[0] == "lo", "it has network interfaces %v", probe.Interfaces)
+	for _, act := range guest.Permitted {
+		outcome, tried := probe.Attempts[act]
+		expect(tried && outcome == "", "%q fails in it: %s", act, outcome)
+	}
+	for _, act := range guest.Forbidden {
+		outcome, tried := probe.Attempts[act]
+		expect(tried && outcome != "", "%q succeeds in it", act)
+	}
+	if len(wrong) > 0 {
+		return unfit("%s", strings.Join(wrong, "; "))
+	}
+	return nil
+}
+
+// judgeLimits reads back what the kernel made of the limits.
+func (p *Provider) judgeLimits(spec sandbox.Spec) error {
+	memory := p.limitSet(spec.ID, spec.Limits.MemoryBytes, "memory.limit_in_bytes", "memory.max")
+	pids := p.limitSet(spec.ID, spec.Limits.PIDs, "pids.max")
+	switch {
+	case !memory:
+		return unfit("the memory limit has no effect; the memory control group controller must be enabled")
+	case !pids:
+		return unfit("the process limit has no effect; the pids control group controller must be enabled")
+	}
+	for _, folder := range p.cgroups.folders(spec.ID) {
+		for _, name := range []string{"cpu.cfs_quota_us", "cpu.max"} {
+			if _, err := os.Stat(filepath.Join(folder, name)); err == nil {
+				return nil
+			}
+		}
+	}
+	return unfit("the processor limit has no effect; the cpu control group controller must be enabled")
+}
+
+func (p *Provider) limitSet(id string, want int64, names ...string) bool {
+	for _, folder := range p.cgroups.folders(id) {
+		for _, name := range names {
+			var got int64
+			_, err := fmt.Sscan(firstLine(filepath.Join(folder, name)), &got)
+			// The kernel rounds memory to pages.
+			if err == nil && got > 0 && got <= want && want-got < int64(unix.Getpagesize()) {
+				return true
+			}
+		}
+	}
+	return false
+}
