@@ -1,0 +1,92 @@
+package workflows
+
+import (
+	"errors"
+	"fmt"
+
+	enumspb "go.temporal.io/api/enums/v1"
+	"go.temporal.io/sdk/temporal"
+	"go.temporal.io/sdk/workflow"
+
+	"github.com/slipwayhq/slipway/models"
+)
+
+// failure is why a pass stopped.
+type failure struct {
+	models.StepFailure
+	// canceled: somebody stopped the deployment.
+	canceled bool
+	// hostLost: the build host went away under it.
+	hostLost bool
+}
+
+// failed decides whose failure an error is and marks the step. Once the work
+// was canceled, by somebody or by the clock, a step's error is a consequence of
+// that, whatever it says.
+func (d *deployment) failed(ctx workflow.Context, step models.Step, err error) *failure {
+	f := &failure{StepFailure: stepFailure(err)}
+	switch {
+	case d.host != nil && d.host.lost() && !d.canceled:
+		f.StepFailure = platformFailure(models.CodeSandbox, "The host that built this was lost.")
+		if f.hostLost = true; d.lostHosts+1 < sessionsPerPass {
+			d.say(ctx, "The build host was lost. Starting again on another...")
+			return f
+		}
+	case d.canceled:
+		f.canceled = true
+		d.halt(ctx, step, d.canceledBy)
+		return f
+	case d.clock.expired:
+		f.StepFailure = timeUp(d.clock.limit.String(), step)
+	}
+	d.fail(ctx, step, f.StepFailure)
+	return f
+}
+
+// timeUp is the failure of a deployment whose active time is up. What takes its
+// time in a build is the user's code, anywhere else it is ours.
+func timeUp(limit string, step models.Step) models.StepFailure {
+	f := models.StepFailure{
+		Code:    models.CodeDeploymentTimeout,
+		Class:   models.ClassPlatform,
+		Message: fmt.Sprintf("The deployment did not get through the step %s within its %s.", step, limit),
+	}
+	if step == models.StepBuild {
+		f.Class = models.ClassUser
+		f.Message = fmt.Sprintf("The build took longer than the %s a deployment may take. Make it faster, or ask for more time.", limit)
+		f.Diagnosis = &models.Diagnosis{Step: "build", Cause: "timeout", Advice: "Find out what the build waits for, or make it do less."}
+	}
+	return f
+}
+
+// stepFailure reads the error of an activity. What does not come from the
+// activity itself, such as a timeout or a lost host, is the platform's.
+func stepFailure(err error) models.StepFailure {
+	var application *temporal.ApplicationError
+	if errors.As(err, &application) {
+		var f models.StepFailure
+		if application.HasDetails() && application.Details(&f) == nil && f.Code != "" {
+			return f
+		}
+		return platformFailure(models.CodeInternal, "Something went wrong on our side.")
+	}
+	var timeout *temporal.TimeoutError
+	if errors.As(err, &timeout) {
+		switch timeout.TimeoutType() {
+		case enumspb.TIMEOUT_TYPE_HEARTBEAT:
+			return platformFailure(models.CodeInternal, "The host that worked on this stopped answering.")
+		case enumspb.TIMEOUT_TYPE_SCHEDULE_TO_START:
+			return platformFailure(models.CodeSandbox, "No host became free in time.")
+		default:
+			return platformFailure(models.CodeInternal, "This took longer than it may.")
+		}
+	}
+	if errors.Is(err, workflow.ErrSessionFailed) {
+		return platformFailure(models.CodeSandbox, "The host that built this was lost.")
+	}
+	return platformFailure(models.CodeInternal, "Something went wrong on our side.")
+}
+
+func platformFailure(code models.Code, message string) models.StepFailure {
+	return models.StepFailure{Code: code, Class: models.ClassPlatform, Message: message}
+}
