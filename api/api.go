@@ -1,0 +1,228 @@
+// Package api is the HTTP gateway of the platform: it authenticates, checks what
+// it is given, stores files as blobs, writes the deployment's row and starts its
+// workflow. Everything that takes time happens in the workflow.
+//
+// Routes are declared with huma, which derives the OpenAPI document and the
+// validation from the same Go types, on a Gin engine. Every error of every
+// route is an Error; envelope.go is the one place that makes them.
+package api
+
+import (
+	"context"
+	"errors"
+	"net"
+	"net/http"
+	"sync"
+	"time"
+
+	"github.com/danielgtaylor/huma/v2"
+	"github.com/danielgtaylor/huma/v2/adapters/humagin"
+	"github.com/gin-gonic/gin"
+	"github.com/sirupsen/logrus"
+	"go.temporal.io/sdk/client"
+	"golang.org/x/sync/singleflight"
+
+	"github.com/slipwayhq/slipway/blob"
+	"github.com/slipwayhq/slipway/models"
+)
+
+// Limits bound what a request may bring. A zero field means its default.
+type Limits struct {
+	// BodyBytes bounds the body of POST /deploy; 25 MiB.
+	BodyBytes int64
+	// Files bounds the files of one request; 5,000.
+	Files int
+	// FileBytes bounds one file; 5 MiB.
+	FileBytes int64
+	// PathBytes bounds the path of a file; 255.
+	PathBytes int
+	// BodyTimeout bounds the time a body may take to arrive; 5 minutes.
+	BodyTimeout time.Duration
+}
+
+func (l Limits) withDefaults() Limits {
+	if l.BodyBytes <= 0 {
+		l.BodyBytes = 25 << 20
+	}
+	if l.Files <= 0 {
+		l.Files = 5000
+	}
+	if l.FileBytes <= 0 {
+		l.FileBytes = 5 << 20
+	}
+	if l.PathBytes <= 0 {
+		l.PathBytes = models.MaxPathBytes
+	}
+	if l.BodyTimeout <= 0 {
+		l.BodyTimeout = 5 * time.Minute
+	}
+	return l
+}
+
+// Options are what a Server needs. Store, Blobs, Temporal, Start and SiteURL are required.
+type Options struct {
+	Store *models.Store
+	Blobs blob.Store
+	// Temporal answers status queries and takes operators' actions.
+	Temporal client.Client
+	// Start starts the workflow of a deployment whose row is written and returns
+	// its run id. Its failure does not fail the request: a reconciler starts
+	// what was not started.
+	Start func(ctx context.Context, d models.Deployment) (runID string, err error)
+	// Log gets one line per request and every failure of the platform; nil is
+	// the standard logger.
+	Log logrus.FieldLogger
+	// Version and Environment are shown by GET / and GET /health.
+	Version     string
+	Environment string
+	// BuildQueue is the task queue of the hosts that build.
+	BuildQueue string
+	// ActiveTimeout and ParkTimeout go into each deployment's input.
+	ActiveTimeout time.Duration
+	ParkTimeout   time.Duration
+	// SiteURL is where a worker answers.
+	SiteURL func(worker string) string
+	// Domain is the domain workers answer under; it cannot be a custom domain.
+	Domain string
+	// Reserved are worker names no project may take; nil means
+	// models.ReservedWorkerNames.
+	Reserved []string
+	// Origins are the browser origins allowed to call; nil means those of this
+	// machine (http://localhost and http://127.0.0.1 on any port).
+	Origins []string
+	Limits  Limits
+}
+
+// Server is the gateway. It is an http.Handler and safe for concurrent use.
+type Server struct {
+	opts    Options
+	log     logrus.FieldLogger
+	engine  *gin.Engine
+	api     huma.API
+	started time.Time
+	// flights merges status queries for one deployment and health checks.
+	flights singleflight.Group
+	// closing is closed when Serve begins to shut down, which ends log streams.
+	closing   chan struct{}
+	closeOnce sync.Once
+}
+
+// New makes a Server; it does not listen yet.
+func New(opts Options) (*Server, error) {
+	switch {
+	case opts.Store == nil, opts.Blobs == nil, opts.Temporal == nil, opts.Start == nil, opts.SiteURL == nil:
+		return nil, errors.New("api: Store, Blobs, Temporal, Start and SiteURL are required")
+	}
+	if opts.Log == nil {
+		opts.Log = logrus.StandardLogger()
+	}
+	if opts.Reserved == nil {
+		opts.Reserved = models.ReservedWorkerNames()
+	}
+	opts.Limits = opts.Limits.withDefaults()
+	s := &Server{opts: opts, log: opts.Log, started: time.Now(), closing: make(chan struct{})}
+	s.engine = s.newEngine()
+	s.api = humagin.New(s.engine, s.config())
+	s.api.UseMiddleware(s.authenticate, s.limitBody)
+	s.registerInformation()
+	s.registerDeploy()
+	s.registerStatus()
+	s.registerDeployments()
+	s.registerActions()
+	s.registerLogs()
+	s.registerProjects()
+	s.registerReleases()
+	s.registerBlobs()
+	if err := s.registerDocs(); err != nil {
+		return nil, err
+	}
+	return s, nil
+}
+
+// newEngine is a Gin engine that leaves paths as they are and answers what it
+// does not know in the error envelope.
+func (s *Server) newEngine() *gin.Engine {
+	gin.SetMode(gin.ReleaseMode)
+	engine := gin.New()
+	engine.RedirectTrailingSlash = false
+	engine.RedirectFixedPath = false
+	engine.HandleMethodNotAllowed = true
+	engine.ContextWithFallback = true
+	engine.Use(s.requestID, s.accessLog, s.recovery, s.headers, s.deadlines, s.cors)
+	engine.NoRoute(func(c *gin.Context) {
+		s.writeError(c, models.Errorf(models.CodeNotFound, "There is no such route. GET / lists them."))
+	})
+	engine.NoMethod(func(c *gin.Context) {
+		s.writeError(c, models.Errorf(models.CodeMethodNotAllowed, "This route does not answer %s.", c.Request.Method))
+	})
+	return engine
+}
+
+// ServeHTTP implements http.Handler.
+func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if r.Method == http.MethodHead && answersHead(r.URL.Path) {
+		// net/http leaves the body out, going by the original request.
+		get := *r
+		get.Method = http.MethodGet
+		r = &get
+	}
+	s.engine.ServeHTTP(w, r)
+}
+
+// answersHead names the routes load balancers and browsers probe with HEAD.
+func answersHead(path string) bool {
+	switch path {
+	case "/", "/health", "/docs", "/openapi.json":
+		return true
+	}
+	return false
+}
+
+// Serve answers on l until ctx ends, then lets requests under way finish for up
+// to ten seconds. Log streams end at once; their clients resume elsewhere.
+func (s *Server) Serve(ctx context.Context, l net.Listener) error {
+	server := &http.Server{
+		Handler:           s,
+		ReadHeaderTimeout: 10 * time.Second,
+		IdleTimeout:       2 * time.Minute,
+		MaxHeaderBytes:    64 << 10,
+		// Bodies and answers have deadlines of their own: see deadlines.
+	}
+	done := make(chan error, 1)
+	go func() { done <- server.Serve(l) }()
+	select {
+	case err := <-done:
+		return err
+	case <-ctx.Done():
+	}
+	s.closeOnce.Do(func() { close(s.closing) })
+	grace, cancel := context.WithTimeout(context.WithoutCancel(ctx), 10*time.Second)
+	defer cancel()
+	if err := server.Shutdown(grace); err != nil {
+		_ = server.Close()
+	}
+	<-done
+	return nil
+}
+
+// config is huma's, without what it adds to answers ($schema fields, Link
+// headers) and without routes of its own: the OpenAPI document and its page are
+// served by docs.go.
+func (s *Server) config() huma.Config {
+	config := huma.DefaultConfig("Slipway", s.opts.Version)
+	config.CreateHooks = nil
+	config.OpenAPIPath = ""
+	config.DocsPath = ""
+	config.SchemasPath = ""
+	json := huma.Format{Marshal: huma.DefaultJSONFormat.Marshal, Unmarshal: unmarshalJSON}
+	config.Formats = map[string]huma.Format{"application/json": json, "json": json}
+	config.Info.Description = "Puts a project's files live: one request starts one durable deployment of six steps, validate, sync, sandbox, build, deploy and cleanup.\n\n" +
+		"Every error has the shape `Error`; its `error` is a code that does not change. Lists are paged: pass `nextCursor` as `cursor` to get the next page."
+	config.Components.SecuritySchemes = map[string]*huma.SecurityScheme{
+		bearer: {Type: "http", Scheme: "bearer", Description: "An API token. `slipway dev` writes one to `.slipway/credentials.json`."},
+	}
+	config.Tags = []*huma.Tag{
+		{Name: "Deployments"}, {Name: "Projects"}, {Name: "Releases"}, {Name: "Blobs"}, {Name: "Service"},
+	}
+	return config
+}

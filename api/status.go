@@ -1,0 +1,103 @@
+package api
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"time"
+
+	"go.temporal.io/api/serviceerror"
+
+	"github.com/slipwayhq/slipway/models"
+)
+
+// queryTimeout is how long a worker has to answer a status query before the
+// recorded status is given instead.
+const queryTimeout = time.Second
+
+type statusInput struct {
+	ID string `query:"id" required:"true" maxLength:"64" doc:"Deployment id" example:"dep_3kq5q2n7d4v6x2y7z3a4b5c6d7"`
+}
+
+type statusOutput struct{ Body models.Status }
+
+func (s *Server) registerStatus() {
+	register(s, route{
+		id: "deploy-status", method: http.MethodGet, path: "/deploy-status", tag: "Deployments", public: true,
+		summary: "How a deployment is getting on",
+		description: "Needs no token: whoever knows the id, which cannot be guessed, may ask. It shows step lines only; the build log needs a token.\n\n" +
+			"The workflow itself is asked. When no worker answers within a second, the last recorded status is given with `stale: true`.",
+		errors: []models.Code{models.CodeDeploymentNotFound, models.CodeDatabase},
+	}, s.deployStatus)
+}
+
+func (s *Server) deployStatus(ctx context.Context, in *statusInput) (*statusOutput, error) {
+	if err := checkDeploymentID(in.ID); err != nil {
+		return nil, err
+	}
+	row, err := s.opts.Store.Deployment(ctx, in.ID)
+	if err != nil {
+		return nil, err
+	}
+	status, err := s.currentStatus(ctx, row)
+	if err != nil {
+		return nil, err
+	}
+	return &statusOutput{status}, nil
+}
+
+// checkDeploymentID answers an id that cannot exist like one that does not,
+// without asking the database.
+func checkDeploymentID(id string) error {
+	if !models.ValidID(models.PrefixDeployment, id) {
+		return models.Errorf(models.CodeDeploymentNotFound, "There is no deployment %q.", shorten(id))
+	}
+	return nil
+}
+
+// currentStatus asks the workflow, unless the row is final, and falls back to
+// the row.
+func (s *Server) currentStatus(ctx context.Context, row models.Deployment) (models.Status, error) {
+	recorded, err := row.RecordedStatus()
+	if err != nil || row.FinishedAt != nil {
+		return recorded, err
+	}
+	live, err := s.queryStatus(ctx, row.ID)
+	if err == nil {
+		return live, nil
+	}
+	var notFound *serviceerror.NotFound
+	if errors.As(err, &notFound) && row.WorkflowRunID == "" {
+		// Not started yet: the row is all there is to know.
+		return recorded, nil
+	}
+	s.logOf(ctx).WithError(err).WithField("deployment", row.ID).Debug("status query not answered")
+	recorded.Stale = true
+	return recorded, nil
+}
+
+// queryStatus asks the workflow once for all who want to know at the same time.
+func (s *Server) queryStatus(ctx context.Context, id string) (models.Status, error) {
+	answer := s.flights.DoChan("status "+id, func() (any, error) {
+		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), queryTimeout)
+		defer cancel()
+		var status models.Status
+		value, err := s.opts.Temporal.QueryWorkflow(ctx, id, "", models.QueryStatus)
+		if err == nil {
+			err = value.Get(&status)
+		}
+		return status, err
+	})
+	// The client may hold on to a connection attempt past its deadline.
+	ctx, cancel := context.WithTimeout(ctx, queryTimeout+100*time.Millisecond)
+	defer cancel()
+	select {
+	case result := <-answer:
+		if result.Err != nil {
+			return models.Status{}, result.Err
+		}
+		return result.Val.(models.Status), nil
+	case <-ctx.Done():
+		return models.Status{}, ctx.Err()
+	}
+}
