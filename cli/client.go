@@ -148,6 +148,9 @@ func (c *Client) attempt(ctx context.Context, r call, body []byte, kind string, 
 		}
 		return 0, &UnreachableError{URL: c.base, Cause: err}
 	}
+	if len(data) == maxAnswer {
+		return -1, fmt.Errorf("%s answered %s %s with more than %s", c.base, r.method, r.path, formatBytes(maxAnswer))
+	}
 	if response.StatusCode >= 300 {
 		return retryPause(response, r.repeatable), c.answerError(response, data)
 	}

@@ -13,13 +13,13 @@ import (
 
 // Project is a project as the API shows it.
 type Project struct {
-	ID             string    `json:"id"`
-	OrganizationID string    `json:"organizationId"`
-	Name           string    `json:"name"`
-	WorkerName     string    `json:"workerName"`
-	URL            string    `json:"url"`
-	LiveReleaseID  string    `json:"liveReleaseId"`
-	CreatedAt      time.Time `json:"createdAt"`
+	ID            string    `json:"id"`
+	OrgID         string    `json:"orgId"`
+	Name          string    `json:"name"`
+	WorkerName    string    `json:"workerName"`
+	URL           string    `json:"url"`
+	LiveReleaseID string    `json:"liveReleaseId"`
+	CreatedAt     time.Time `json:"createdAt"`
 }
 
 // Deployment is a row of the history as the API shows it.
@@ -124,7 +124,7 @@ func (c *Client) MissingBlobs(ctx context.Context, digests []string) ([]string, 
 	var answer struct {
 		Missing []string `json:"missing"`
 	}
-	body := map[string][]string{"digests": digests}
+	body := map[string][]string{"sha256": digests}
 	err := c.do(ctx, call{method: http.MethodPost, path: "/blobs/missing", body: body, repeatable: true}, &answer)
 	return answer.Missing, err
 }
@@ -152,26 +152,43 @@ func (c *Client) Status(ctx context.Context, id string) (status models.Status, r
 	return status, raw, json.Unmarshal(raw, &status)
 }
 
-// Retry lets a parked deployment go on at the step where it stopped. CodeNotParked when it is not parked.
-func (c *Client) Retry(ctx context.Context, id string) error { return c.act(ctx, id, "retry") }
+// Actions an operator takes on a deployment.
+const (
+	// ActionRetry lets a parked deployment go on at the step where it stopped.
+	// CodeNotParked when it is not parked.
+	ActionRetry = "retry"
+	// ActionAbandon gives a parked deployment up. CodeNotParked when it is not parked.
+	ActionAbandon = "abandon"
+	// ActionCancel stops a deployment. CodeNotRunning when it has ended.
+	ActionCancel = "cancel"
+)
 
-// Abandon gives a parked deployment up. CodeNotParked when it is not parked.
-func (c *Client) Abandon(ctx context.Context, id string) error { return c.act(ctx, id, "abandon") }
+// Act takes an action on a deployment and gives the API's answer as it wrote it.
+func (c *Client) Act(ctx context.Context, id, action string) (answer json.RawMessage, err error) {
+	return answer, c.do(ctx, call{
+		method: http.MethodPost, path: "/deployments/" + url.PathEscape(id) + "/" + action, body: struct{}{},
+	}, &answer)
+}
 
-// Cancel stops a deployment. CodeNotRunning when it has ended.
-func (c *Client) Cancel(ctx context.Context, id string) error { return c.act(ctx, id, "cancel") }
+// RollbackAnswer says what a rollback put live.
+type RollbackAnswer struct {
+	ReleaseID         string `json:"releaseId"`
+	PreviousReleaseID string `json:"previousReleaseId"`
+	URL               string `json:"url"`
+}
 
-// Rollback puts a release live again; an empty id means the one before the live one.
-func (c *Client) Rollback(ctx context.Context, projectID, releaseID string, out any) error {
+// Rollback puts a release live again; an empty id means the one before the live
+// one. CodeReleaseNotFound when there is none such. raw is the answer as the API
+// wrote it.
+func (c *Client) Rollback(ctx context.Context, projectID, releaseID string) (answer RollbackAnswer, raw json.RawMessage, err error) {
 	body := map[string]string{}
 	if releaseID != "" {
 		body["releaseId"] = releaseID
 	}
-	return c.do(ctx, call{method: http.MethodPost, path: "/projects/" + url.PathEscape(projectID) + "/rollback", body: body}, out)
-}
-
-func (c *Client) act(ctx context.Context, id, verb string) error {
-	return c.do(ctx, call{method: http.MethodPost, path: "/deployments/" + url.PathEscape(id) + "/" + verb}, nil)
+	if err := c.do(ctx, call{method: http.MethodPost, path: "/projects/" + url.PathEscape(projectID) + "/rollback", body: body}, &raw); err != nil {
+		return answer, nil, err
+	}
+	return answer, raw, json.Unmarshal(raw, &answer)
 }
 
 func (c *Client) get(ctx context.Context, path string, query url.Values, out any) error {

@@ -19,8 +19,11 @@ const (
 	// patience is how long an API that was there may be gone, for a restart,
 	// before following gives up. The deployment goes on without us.
 	patience = 3 * time.Minute
-	// drain is how long the end of the build log may take after the deployment's.
-	drain = 3 * time.Second
+	// drain is how long the end of the build log may take after the deployment's,
+	// and drainQuiet how long it may say nothing when it is not to end, because
+	// the deployment is parked.
+	drain      = 3 * time.Second
+	drainQuiet = 500 * time.Millisecond
 )
 
 // follower watches one deployment until nothing more happens to it by itself:
@@ -31,6 +34,11 @@ type follower struct {
 	id     string
 	// withLog says whether build output is shown.
 	withLog bool
+	// afterLine is the number of the last line that is known already.
+	afterLine int64
+	// newerThan is the version of a state that is known and over: a retried
+	// deployment may show its parked state once more.
+	newerThan int64
 	// pollEvery and patience are the constants of these names, shorter in tests.
 	pollEvery, patience time.Duration
 }
@@ -58,7 +66,7 @@ func (f *follower) run(ctx context.Context) (models.Status, json.RawMessage, err
 	go func() {
 		defer close(logDone)
 		if f.withLog {
-			_ = f.client.StreamLog(inner, f.id, 0, func(line LogLine) error { return offer(inner, lines, line) })
+			_ = f.client.StreamLog(inner, f.id, f.afterLine, LogHandlers{Line: func(line LogLine) error { return offer(inner, lines, line) }})
 		}
 	}()
 	// Both goroutines have ended when run returns.
@@ -86,7 +94,7 @@ func (f *follower) run(ctx context.Context) (models.Status, json.RawMessage, err
 			}
 			last = state
 			if settled(state.status) {
-				f.drainLog(ctx, lines, logDone)
+				f.drainLog(ctx, state.status, lines, logDone)
 				f.view.status(state.status)
 				return last.status, last.raw, nil
 			}
@@ -104,6 +112,11 @@ func (f *follower) poll(ctx context.Context, states chan<- observed) {
 		status, raw, err := f.client.Status(ctx, f.id)
 		var api *APIError
 		switch {
+		case err == nil && f.newerThan > 0 && status.Version <= f.newerThan && time.Since(lastAnswer) < f.patience:
+			if sleep(ctx, f.pollEvery) != nil {
+				return
+			}
+			continue
 		case err == nil:
 			lastAnswer = time.Now()
 		case ctx.Err() != nil:
@@ -124,13 +137,20 @@ func (f *follower) poll(ctx context.Context, states chan<- observed) {
 }
 
 // drainLog shows what is left of the build log, for a short while at most.
-func (f *follower) drainLog(ctx context.Context, lines <-chan LogLine, logDone <-chan struct{}) {
-	deadline := time.NewTimer(drain)
+func (f *follower) drainLog(ctx context.Context, s models.Status, lines <-chan LogLine, logDone <-chan struct{}) {
+	patience := drain
+	if !s.Outcome.Final() {
+		patience = drainQuiet
+	}
+	deadline := time.NewTimer(patience)
 	defer deadline.Stop()
 	for {
 		select {
 		case line := <-lines:
 			f.view.log(line.Text)
+			if !s.Outcome.Final() {
+				deadline.Reset(drainQuiet)
+			}
 		case <-logDone:
 			for {
 				select {

@@ -1,7 +1,6 @@
 package cli
 
 import (
-	"context"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -140,10 +139,4 @@ func projectTable(w io.Writer, projects []Project) {
 // oneLine makes a message fit a table.
 func oneLine(text string) string {
 	return strings.Join(strings.Fields(printable(strings.ReplaceAll(text, "\n", " "))), " ")
-}
-
-// releasesOf gets the newest releases of a project.
-func releasesOf(ctx context.Context, client *Client, projectID string, limit int) ([]Release, error) {
-	page, err := collect[Release](ctx, client, "/projects/"+url.PathEscape(projectID)+"/releases", nil, limit)
-	return page.Items, err
 }

@@ -2,9 +2,12 @@ package cli
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 
 	"github.com/spf13/cobra"
+
+	"github.com/slipwayhq/slipway/models"
 )
 
 func (p *program) logsCommand() *cobra.Command {
@@ -15,8 +18,8 @@ func (p *program) logsCommand() *cobra.Command {
 		Long: `Print the build log of a deployment. Without an id it is the newest deployment of
 the project this folder deploys to.
 
-With --follow the lines come as they are written, until the deployment ends; a
-connection that breaks is made again where it broke. With --json each line is an
+With --follow the lines come as they are written, until the deployment ends or is
+parked; a connection that breaks is made again where it broke. With --json each line is an
 object of its own: {"line": 1, "text": "..."}.`,
 		Example: `  slipway logs
   slipway logs -f dep_3kq5q2n7d4v6x2y7z3a4b5c6d7
@@ -42,10 +45,25 @@ object of its own: {"line": 1, "text": "..."}.`,
 
 func (p *program) logs(cmd *cobra.Command, client *Client, id string, follow bool) error {
 	show := p.lineWriter(wantsJSON(cmd))
-	if follow {
-		return client.StreamLog(cmd.Context(), id, 0, show)
+	if !follow {
+		return client.Log(cmd.Context(), id, show)
 	}
-	return client.Log(cmd.Context(), id, show)
+	// A parked deployment's log may go on in a minute or never: that is for a
+	// person to decide, so say so rather than wait.
+	parked := errors.New("parked")
+	err := client.StreamLog(cmd.Context(), id, 0, LogHandlers{Line: show, Status: func(s models.Status) error {
+		if s.Outcome == models.OutcomeDeadLetter {
+			return parked
+		}
+		return nil
+	}})
+	if errors.Is(err, parked) {
+		if !wantsJSON(cmd) {
+			fmt.Fprintf(p.err, "The deployment is parked. 'slipway status %s' says why.\n", id)
+		}
+		return nil
+	}
+	return err
 }
 
 // lineWriter writes log lines to Stdout. On a terminal they are made harmless;

@@ -1,7 +1,6 @@
 package cli
 
 import (
-	"encoding/json"
 	"fmt"
 	"io"
 	"net/url"
@@ -73,30 +72,23 @@ rollback do not undo it.`,
 			if len(args) > 0 {
 				release = args[0]
 			}
-			var raw json.RawMessage
-			if err := client.Rollback(cmd.Context(), id, release, &raw); err != nil {
+			answer, raw, err := client.Rollback(cmd.Context(), id, release)
+			if err != nil {
 				return err
 			}
 			if wantsJSON(cmd) {
 				return p.printJSON(raw)
 			}
-			return p.showLive(cmd, client, id)
+			if answer.PreviousReleaseID != "" {
+				fmt.Fprintf(p.err, "Release %s is live instead of %s.\n", answer.ReleaseID, answer.PreviousReleaseID)
+			} else {
+				fmt.Fprintf(p.err, "Release %s is live.\n", answer.ReleaseID)
+			}
+			fmt.Fprintln(p.out, answer.URL)
+			return nil
 		},
 	}
 	addConnectionFlags(cmd)
 	addProjectFlags(cmd)
 	return cmd
-}
-
-// showLive says what is live now.
-func (p *program) showLive(cmd *cobra.Command, client *Client, projectID string) error {
-	project, err := client.Project(cmd.Context(), projectID)
-	if err != nil {
-		return err
-	}
-	fmt.Fprintf(p.err, "Release %s is live.\n", project.LiveReleaseID)
-	if project.URL != "" {
-		fmt.Fprintln(p.out, project.URL)
-	}
-	return nil
 }

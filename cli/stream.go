@@ -1,20 +1,22 @@
 package cli
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
-	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"net/url"
 	"strconv"
-	"strings"
 	"time"
+
+	"github.com/slipwayhq/slipway/models"
 )
 
 const (
 	// streamIdle is how long a stream may say nothing, comments included, before
-	// its connection counts as dead. The API sends a comment more often.
+	// its connection counts as dead. The API sends a comment every 15 s.
 	streamIdle = time.Minute
 	// maxReconnectPause bounds the growing pause between two connections.
 	maxReconnectPause = 5 * time.Second
@@ -26,17 +28,28 @@ type LogLine struct {
 	Text   string `json:"text"`
 }
 
-// StreamLog calls each with the build log's lines after the given number, those
-// that are there and those to come, until the log ends. A broken connection is
-// made again where it broke, for as long as ctx lives. An error of each, of ctx,
-// or an answer of the API that will not change ends it.
-func (c *Client) StreamLog(ctx context.Context, id string, after int64, each func(LogLine) error) error {
+// LogHandlers take what a log stream brings. An error of either ends the stream.
+type LogHandlers struct {
+	Line func(LogLine) error
+	// Status, when not nil, takes the deployment's state whenever it changes.
+	Status func(models.Status) error
+}
+
+// StreamLog brings the build log's lines after the given number, those that are
+// there and those to come, until the deployment has ended. A broken connection
+// is made again where it broke, for as long as ctx lives. Besides that, an answer
+// of the API that will not change ends it (CodeDeploymentNotFound,
+// CodeUnauthorized).
+func (c *Client) StreamLog(ctx context.Context, id string, after int64, to LogHandlers) error {
 	pause := c.firstPause
 	for {
 		before := after
-		ended, err := c.streamOnce(ctx, id, &after, each)
-		if ended || ctx.Err() != nil {
-			return errors.Join(err, ctx.Err())
+		ended, err := c.streamOnce(ctx, id, &after, to)
+		if ctx.Err() != nil {
+			return ctx.Err()
+		}
+		if ended {
+			return err
 		}
 		if after > before {
 			pause = c.firstPause
@@ -49,13 +62,16 @@ func (c *Client) StreamLog(ctx context.Context, id string, after int64, each fun
 }
 
 // streamOnce reads one connection. ended says that there is nothing more to read.
-func (c *Client) streamOnce(ctx context.Context, id string, after *int64, each func(LogLine) error) (ended bool, err error) {
+func (c *Client) streamOnce(ctx context.Context, id string, after *int64, to LogHandlers) (ended bool, err error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	header := map[string]string{"Accept": "text/event-stream", "Cache-Control": "no-cache"}
 	if *after > 0 {
 		header["Last-Event-ID"] = strconv.FormatInt(*after, 10)
 	}
+	// The timer also bounds how long the answer's head may take.
+	idle := time.AfterFunc(streamIdle, cancel)
+	defer idle.Stop()
 	response, err := c.send(ctx, call{method: http.MethodGet, path: "/deployments/" + url.PathEscape(id) + "/logs/stream", header: header}, nil, "")
 	if err != nil {
 		return false, err
@@ -66,36 +82,38 @@ func (c *Client) streamOnce(ctx context.Context, id string, after *int64, each f
 		mayChange := response.StatusCode >= 500 || response.StatusCode == http.StatusTooManyRequests
 		return !mayChange, c.answerError(response, data)
 	}
-	events := newEventReader(&watchedReader{r: response.Body, timer: time.AfterFunc(streamIdle, cancel)})
+	events := newEventReader(&watchedReader{r: response.Body, timer: idle})
 	for {
 		e, err := events.Next()
 		if err != nil {
 			return false, err
 		}
-		if e.Name == "end" {
-			return true, nil
-		}
-		line, ok := decodeLine(e)
-		if !ok || line.Number <= *after {
-			continue
-		}
-		if err := each(line); err != nil {
+		if ended, err := to.take(e, after); ended {
 			return true, err
 		}
-		*after = line.Number
 	}
 }
 
-// decodeLine reads an event that carries a log line.
-func decodeLine(e event) (LogLine, bool) {
-	if e.Name != "line" {
-		return LogLine{}, false
+// take handles one event; kinds it does not know are for newer clients.
+func (to LogHandlers) take(e event, after *int64) (ended bool, err error) {
+	switch e.Name {
+	case "end":
+		return true, nil
+	case "log":
+		var line LogLine
+		if json.Unmarshal([]byte(e.Data), &line) != nil || line.Number <= *after {
+			return false, nil
+		}
+		*after = line.Number
+		err = to.Line(line)
+	case "status":
+		var status models.Status
+		if to.Status == nil || json.Unmarshal([]byte(e.Data), &status) != nil {
+			return false, nil
+		}
+		err = to.Status(status)
 	}
-	var line LogLine
-	if err := json.Unmarshal([]byte(e.Data), &line); err != nil || line.Number <= 0 {
-		return LogLine{}, false
-	}
-	return line, true
+	return err != nil, err
 }
 
 // watchedReader puts the timer off with each read that brings something.
@@ -117,17 +135,15 @@ func (w *watchedReader) Read(p []byte) (int, error) {
 // Log calls each with the lines of a build log that are there now.
 func (c *Client) Log(ctx context.Context, id string, each func(LogLine) error) error {
 	var text []byte
-	err := c.do(ctx, call{
-		method: http.MethodGet, path: "/deployments/" + url.PathEscape(id) + "/logs", repeatable: true,
-		header: map[string]string{"Accept": "text/plain, application/json;q=0.5"},
-	}, &text)
-	if err != nil {
+	if err := c.get(ctx, "/deployments/"+url.PathEscape(id)+"/logs", url.Values{"format": {"jsonl"}}, &text); err != nil {
 		return err
 	}
-	number := int64(0)
-	for line := range strings.Lines(string(text)) {
-		number++
-		if err := each(LogLine{Number: number, Text: strings.TrimSuffix(line, "\n")}); err != nil {
+	for data := range bytes.Lines(text) {
+		var line LogLine
+		if err := json.Unmarshal(data, &line); err != nil {
+			return fmt.Errorf("%s sent a log line that cannot be read: %w", c.base, err)
+		}
+		if err := each(line); err != nil {
 			return err
 		}
 	}
