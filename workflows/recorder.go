@@ -75,4 +75,3 @@ func (r *recorder) upsert(ctx workflow.Context, s models.Status) error {
 	r.status, r.step = status, step
 	return workflow.UpsertTypedSearchAttributes(ctx, updates...)
 }
-
