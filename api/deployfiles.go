@@ -32,6 +32,9 @@ func (s *Server) checkDeploy(req *DeployRequest) ([][]byte, error) {
 	if len(req.InitFiles) > 0 && len(req.Files) > 0 {
 		fields = append(fields, FieldError{Field: "files", In: "body", Message: "cannot come together with initFiles: initFiles adds to the project's source, files replaces it"})
 	}
+	if req.Files != nil && len(req.Files) == 0 && len(req.InitFiles) == 0 {
+		fields = append(fields, FieldError{Field: "files", In: "body", Message: "must list at least one file; leave it out to deploy the latest source again"})
+	}
 	if req.CustomDomain != "" {
 		host, problem := checkHost(req.CustomDomain, s.opts.Domain)
 		if problem != "" {
