@@ -39,12 +39,12 @@ var shared struct {
 func Main(m *testing.M) { os.Exit(Wrap(m).Run()) }
 
 // Runner runs a test binary's tests; it is what goleak.VerifyTestMain asks for.
-type Runner struct{ m *testing.M }
+type Runner struct{ m interface{ Run() int } }
 
 // Wrap makes m stop the server when its tests are done:
 //
 //	goleak.VerifyTestMain(pgtest.Wrap(m))
-func Wrap(m *testing.M) Runner { return Runner{m} }
+func Wrap(m interface{ Run() int }) Runner { return Runner{m} }
 
 // Run implements the interface of goleak.VerifyTestMain.
 func (r Runner) Run() int {
