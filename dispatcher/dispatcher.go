@@ -1,0 +1,239 @@
+// Package dispatcher answers visitors: it finds the route a host or a path
+// means, the release that route points at, and the file of that release that
+// answers, and sends it.
+//
+//	request → target (whose path space is it?) → route → release → file
+//
+// Routes and manifests are kept in memory. A route is loaded when it is first
+// asked for, reloaded when PostgreSQL announces that it changed, and goes on
+// being served while PostgreSQL is away.
+package dispatcher
+
+import (
+	"context"
+	"fmt"
+	"io"
+	"net/http"
+	"os"
+	"runtime/debug"
+	"strings"
+	"time"
+
+	"github.com/sirupsen/logrus"
+
+	"github.com/slipwayhq/slipway/blob"
+	"github.com/slipwayhq/slipway/models"
+)
+
+// Routes reads what answers a worker name or a custom host. models.Store is one.
+type Routes interface {
+	// Route reads the route with a key of models.WorkerRouteKey or
+	// models.HostRouteKey. CodeNotFound says that nothing answers there; any
+	// other error, that the answer is not known.
+	Route(ctx context.Context, key string) (models.Route, error)
+}
+
+// Invalidations announce changed routes. models.Store is one.
+type Invalidations interface {
+	// Listen calls notify with the key of each route that changed, and connected
+	// whenever changes may have been missed, the first time included. It returns
+	// when the connection ends or ctx does.
+	Listen(ctx context.Context, channel string, connected func(), notify func(key string)) error
+}
+
+// Blobs reads release content. Every blob.Store is one; one that also has
+// blob/fs's Open lets the kernel copy large files.
+type Blobs interface {
+	GetRange(ctx context.Context, key blob.Key, offset, length int64) (io.ReadCloser, error)
+}
+
+// fileBlobs is what a store on this machine's disk can do in addition.
+type fileBlobs interface {
+	Open(ctx context.Context, key blob.Key) (*os.File, error)
+}
+
+// Pinger says whether a dependency works.
+type Pinger interface {
+	Ping(ctx context.Context) error
+}
+
+// Options are a dispatcher's settings. Routes, Blobs, Domain and Log are needed.
+type Options struct {
+	// Domain is what worker names are put before, e.g. "localhost" for
+	// <worker>.localhost.
+	Domain string
+	// OwnHosts are the dispatcher's own host names besides Domain,
+	// dispatcher.<Domain>, localhost and IP addresses.
+	OwnHosts []string
+	// Reserved are the names no worker has; nil means models.ReservedWorkerNames.
+	Reserved []string
+	// Namespace is what GET /dispatch calls this set of workers.
+	Namespace string
+	// Version and Environment are shown by /health.
+	Version, Environment string
+
+	Routes        Routes
+	Invalidations Invalidations
+	Blobs         Blobs
+	// Database and Storage are what /health/detailed asks; nil ones are not checked.
+	Database, Storage Pinger
+	Log               logrus.FieldLogger
+
+	Limits Limits
+}
+
+// Limits bound what a request may cost. Zero values take the defaults.
+type Limits struct {
+	// HeaderBytes bounds a request's header; default 32 KiB.
+	HeaderBytes int
+	// RequestBytes bounds a request's announced body; default 100 MiB.
+	RequestBytes int64
+	// CacheBytes bounds the memory for manifests and files; default 256 MiB.
+	CacheBytes int64
+	// CachedFileBytes bounds a file that is kept in memory; default 1 MiB.
+	// Larger ones are streamed from blob storage.
+	CachedFileBytes int64
+	// HeaderTimeout bounds the time a client takes to send its header; default 10 s.
+	HeaderTimeout time.Duration
+	// IdleTimeout closes a connection without requests; default 2 min.
+	IdleTimeout time.Duration
+}
+
+func (l Limits) withDefaults() Limits {
+	if l.HeaderBytes == 0 {
+		l.HeaderBytes = 32 << 10
+	}
+	if l.RequestBytes == 0 {
+		l.RequestBytes = 100 << 20
+	}
+	if l.CacheBytes == 0 {
+		l.CacheBytes = 256 << 20
+	}
+	if l.CachedFileBytes == 0 {
+		l.CachedFileBytes = 1 << 20
+	}
+	if l.HeaderTimeout == 0 {
+		l.HeaderTimeout = 10 * time.Second
+	}
+	if l.IdleTimeout == 0 {
+		l.IdleTimeout = 2 * time.Minute
+	}
+	return l
+}
+
+// Dispatcher is an http.Handler. Its methods are safe for concurrent use.
+type Dispatcher struct {
+	opts     Options
+	hosts    hosts
+	routes   *routeTable
+	releases *releases
+	bodies   *bodies
+	own      http.Handler
+	debug    func() bool
+}
+
+// New makes a dispatcher. Options it cannot work with are CodeValidation.
+func New(opts Options) (*Dispatcher, error) {
+	opts.Domain = strings.ToLower(strings.Trim(opts.Domain, "."))
+	switch {
+	case opts.Domain == "" || !validHost(opts.Domain):
+		return nil, models.Errorf(models.CodeValidation, "DISPATCH_DOMAIN must be a domain such as localhost or example.com, not %q", opts.Domain)
+	case opts.Routes == nil || opts.Blobs == nil || opts.Log == nil:
+		return nil, models.Errorf(models.CodeValidation, "a dispatcher needs routes, blob storage and a log")
+	}
+	if opts.Reserved == nil {
+		opts.Reserved = models.ReservedWorkerNames()
+	}
+	opts.Limits = opts.Limits.withDefaults()
+	d := &Dispatcher{
+		opts:     opts,
+		hosts:    newHosts(opts.Domain, opts.OwnHosts, opts.Reserved),
+		routes:   newRouteTable(opts.Routes, opts.Log),
+		releases: newReleases(opts.Blobs, opts.Limits.CacheBytes/4),
+		bodies:   newBodies(opts.Blobs, opts.Limits.CacheBytes-opts.Limits.CacheBytes/4, opts.Limits.CachedFileBytes),
+		debug:    debugEnabled(opts.Log),
+	}
+	d.own = d.ownRoutes()
+	return d, nil
+}
+
+// ServeHTTP answers one request.
+func (d *Dispatcher) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	x := exchange{w: w, r: r, requestID: requestID(r)}
+	w.Header()["X-Request-Id"] = []string{x.requestID}
+	defer d.recovered(&x)
+	if d.debug() {
+		defer d.logAccess(&x, time.Now())
+	}
+	if d.refused(&x) {
+		return
+	}
+	target := d.hosts.target(r)
+	switch target.kind {
+	case targetOwn:
+		own := &statusWriter{ResponseWriter: w}
+		d.own.ServeHTTP(own, r)
+		x.status = own.status
+	case targetInvalid:
+		d.fail(&x, failure{status: http.StatusBadRequest, text: invalidWorkerName, detail: target.detail})
+	default:
+		d.serveTarget(&x, target)
+	}
+}
+
+// exchange is one request being answered.
+type exchange struct {
+	w         http.ResponseWriter
+	r         *http.Request
+	requestID string
+	// status, worker and releaseID are for the access log.
+	status            int
+	worker, releaseID string
+}
+
+// refused answers requests that no target should see.
+func (d *Dispatcher) refused(x *exchange) bool {
+	if x.r.ContentLength != 0 {
+		// Files do not read bodies. The connection ends with the answer: waiting
+		// for the body could take as long as a client likes, and one that is
+		// chunked may hide a second request from a proxy that went by a
+		// Content-Length (RFC 9112 §6.1).
+		x.w.Header()["Connection"] = []string{"close"}
+	}
+	switch {
+	case x.r.Method == http.MethodConnect:
+		d.fail(x, failure{status: http.StatusMethodNotAllowed, text: "Method not allowed"})
+	case x.r.ContentLength > d.opts.Limits.RequestBytes:
+		d.fail(x, failure{status: http.StatusRequestEntityTooLarge, text: "Request is too large"})
+	default:
+		return false
+	}
+	return true
+}
+
+// recovered answers for a defect of ours, unless the answer has begun.
+func (d *Dispatcher) recovered(x *exchange) {
+	switch defect := recover(); {
+	case defect == nil:
+	case defect == http.ErrAbortHandler || x.status != 0:
+		panic(defect)
+	default:
+		d.failInternal(x, fmt.Errorf("panic: %v\n%s", defect, debug.Stack()))
+	}
+}
+
+func (d *Dispatcher) serveTarget(x *exchange, target target) {
+	x.worker = target.name
+	route, err := d.routes.get(x.r.Context(), target.key)
+	if err != nil {
+		d.failRoute(x, target, err)
+		return
+	}
+	x.worker, x.releaseID = route.WorkerName, route.ReleaseID
+	release, err := d.releases.get(x.r.Context(), route)
+	if err != nil {
+		d.failInternal(x, err)
+		return
+	}
+	d.serveStatic(x, target, release)
+}

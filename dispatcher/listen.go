@@ -1,0 +1,46 @@
+package dispatcher
+
+import (
+	"context"
+	"math/rand/v2"
+	"time"
+
+	"github.com/slipwayhq/slipway/models"
+)
+
+const (
+	firstRelisten = 100 * time.Millisecond
+	maxRelisten   = 5 * time.Second
+)
+
+// Run hears of changed routes until ctx ends, reconnecting as often as needed,
+// and returns nil then. A dispatcher that is not running serves all the same,
+// but looks at PostgreSQL again for every route that is older than a second.
+func (d *Dispatcher) Run(ctx context.Context) error {
+	if d.opts.Invalidations == nil {
+		<-ctx.Done()
+		return nil
+	}
+	wait := firstRelisten
+	for {
+		err := d.opts.Invalidations.Listen(ctx, models.RoutesChannel, func() {
+			wait = firstRelisten
+			d.routes.resync()
+			d.routes.heard.Store(true)
+		}, d.routes.invalidate)
+		d.routes.heard.Store(false)
+		if ctx.Err() != nil {
+			return nil
+		}
+		d.opts.Log.WithError(err).Warn("not hearing of route changes, connecting again")
+		// Spread reconnections: many dispatchers lose one database together.
+		pause := time.NewTimer(wait/2 + rand.N(wait))
+		select {
+		case <-pause.C:
+		case <-ctx.Done():
+			pause.Stop()
+			return nil
+		}
+		wait = min(wait*2, maxRelisten)
+	}
+}

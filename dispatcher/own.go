@@ -1,0 +1,103 @@
+package dispatcher
+
+import (
+	"context"
+	"net/http"
+	"time"
+
+	"github.com/gin-gonic/gin"
+)
+
+const (
+	serviceName  = "Slipway Dispatcher"
+	checkTimeout = 3 * time.Second
+)
+
+// ownRoutes are the paths of the dispatcher's own hosts. Tenant paths never
+// come here: a router cleans and decodes what a tenant should see as it was sent.
+func (d *Dispatcher) ownRoutes() http.Handler {
+	gin.SetMode(gin.ReleaseMode)
+	router := gin.New()
+	router.RedirectTrailingSlash = false
+	router.HandleMethodNotAllowed = true
+	router.GET("/health", d.health)
+	router.HEAD("/health", d.health)
+	router.GET("/health/detailed", d.detailedHealth)
+	for _, path := range []string{"/dispatch", "/dispatch/", "/api/dispatch", "/api/dispatch/"} {
+		router.GET(path, d.namespace)
+	}
+	router.NoRoute(func(c *gin.Context) {
+		d.failOwn(c, http.StatusNotFound, "Not found", "The dispatcher has /health, /health/detailed and /dispatch here; sites answer at <worker>"+d.hosts.suffix+".")
+	})
+	router.NoMethod(func(c *gin.Context) {
+		d.failOwn(c, http.StatusMethodNotAllowed, "Method not allowed", "")
+	})
+	return router
+}
+
+// healthBody is the answer of /health and /health/detailed.
+type healthBody struct {
+	Status      string                       `json:"status"`
+	Timestamp   string                       `json:"timestamp"`
+	Service     string                       `json:"service"`
+	Version     string                       `json:"version"`
+	Environment string                       `json:"environment"`
+	Checks      map[string]map[string]string `json:"checks,omitempty"`
+}
+
+// health says that this process answers. It asks nothing else, because a
+// dispatcher goes on serving while its database is away.
+func (d *Dispatcher) health(c *gin.Context) {
+	c.JSON(http.StatusOK, d.healthBody("healthy", nil))
+}
+
+// detailedHealth asks the dependencies. The check of the database keeps the
+// name hyperdrive, by which monitors know it.
+func (d *Dispatcher) detailedHealth(c *gin.Context) {
+	ctx, cancel := context.WithTimeout(c.Request.Context(), checkTimeout)
+	defer cancel()
+	status, code := "healthy", http.StatusOK
+	ask := func(dependency Pinger) string {
+		if err := dependency.Ping(ctx); err != nil {
+			d.opts.Log.WithError(err).Warn("a dependency does not answer its health check")
+			status, code = "unhealthy", http.StatusServiceUnavailable
+			return "unavailable"
+		}
+		return "available"
+	}
+	checks := map[string]map[string]string{
+		"dispatcher": {"status": "available", "namespace": d.opts.Namespace},
+	}
+	if d.opts.Database != nil {
+		pool := "active"
+		state := ask(d.opts.Database)
+		if state != "available" {
+			pool = "inactive"
+		}
+		checks["hyperdrive"] = map[string]string{"status": state, "connection_pool": pool}
+	}
+	if d.opts.Storage != nil {
+		checks["storage"] = map[string]string{"status": ask(d.opts.Storage)}
+	}
+	c.JSON(code, d.healthBody(status, checks))
+}
+
+func (d *Dispatcher) healthBody(status string, checks map[string]map[string]string) healthBody {
+	return healthBody{status, timestamp(), serviceName, d.opts.Version, d.opts.Environment, checks}
+}
+
+// namespace answers GET /dispatch without a worker.
+func (d *Dispatcher) namespace(c *gin.Context) {
+	c.JSON(http.StatusOK, gin.H{
+		"service":   serviceName,
+		"namespace": d.opts.Namespace,
+		"status":    "available",
+		"timestamp": timestamp(),
+		"requestId": c.Writer.Header().Get("X-Request-Id"),
+	})
+}
+
+func (d *Dispatcher) failOwn(c *gin.Context, status int, text, detail string) {
+	x := exchange{w: c.Writer, r: c.Request, requestID: c.Writer.Header().Get("X-Request-Id")}
+	d.fail(&x, failure{status: status, text: text, detail: detail})
+}

@@ -1,0 +1,83 @@
+package dispatcher
+
+import (
+	"io"
+	"net/http"
+	"strings"
+
+	"github.com/slipwayhq/slipway/assets"
+)
+
+// serveStatic answers from a release's files.
+func (d *Dispatcher) serveStatic(x *exchange, target target, release *release) {
+	answer := release.site.Plan(assets.Request{
+		Method: x.r.Method,
+		Host:   target.host,
+		Path:   target.path,
+		Query:  target.query,
+		Header: x.r.Header,
+	})
+	if answer.Missing && wantsHTML(x.r) {
+		// A release without a page for this gets ours, so that a person does
+		// not look at an empty window.
+		x.status = answer.Status
+		answer.Apply(x.w.Header())
+		guard(x.w.Header(), target)
+		writePage(x, answer.Status, "Not found", "This site has no page at this address.")
+		return
+	}
+	var body content
+	if answer.Body.Digest != "" {
+		var err error
+		if body, err = d.bodies.open(x.r.Context(), release.scope, answer.Body); err != nil {
+			d.failInternal(x, err)
+			return
+		}
+	}
+	if target.prefix != "" && strings.HasPrefix(answer.Location, "/") {
+		answer.Location = target.prefix + answer.Location
+	}
+	header := x.w.Header()
+	answer.Apply(header)
+	guard(header, target)
+	x.status = answer.Status
+	x.w.WriteHeader(answer.Status)
+	send(x.w, body, answer.Body.Length)
+}
+
+// send copies a body. When it breaks off, the connection is cut, so that the
+// client sees that it has not got everything.
+func send(w http.ResponseWriter, body content, length int64) {
+	if body.reader == nil {
+		if len(body.bytes) > 0 {
+			_, _ = w.Write(body.bytes)
+		}
+		return
+	}
+	// net/http hands a file inside a LimitedReader to the kernel (sendfile).
+	_, err := io.CopyN(w, body.reader, length)
+	_ = body.reader.Close()
+	if err != nil {
+		panic(http.ErrAbortHandler)
+	}
+}
+
+// guard makes tenant content that is served on the dispatcher's own host
+// harmless to that host: it gets no cookies set, an origin of its own, and none
+// of the headers that change how a browser treats the whole host.
+func guard(header http.Header, target target) {
+	if target.prefix == "" {
+		return
+	}
+	for _, name := range hostWideHeaders {
+		delete(header, name)
+	}
+	policies := header["Content-Security-Policy"]
+	header["Content-Security-Policy"] = append(policies[:len(policies):len(policies)], "sandbox")
+	header["X-Content-Type-Options"] = []string{"nosniff"}
+}
+
+var hostWideHeaders = []string{
+	"Set-Cookie", "Clear-Site-Data", "Strict-Transport-Security", "Alt-Svc", "Service-Worker-Allowed",
+	"Origin-Agent-Cluster", "Nel", "Report-To", "Reporting-Endpoints", "Accept-Ch", "Critical-Ch", "Set-Login",
+}
