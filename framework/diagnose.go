@@ -73,7 +73,7 @@ var symptoms = []symptom{
 	{"integrity", PhaseInstall, look(`\bEINTEGRITY\b|ERR_PNPM_TARBALL_INTEGRITY|Integrity check failed`),
 		"A package is not the one the lockfile was made with: delete {lock} and node_modules, run {pm} install, and deploy the new lockfile."},
 	{"package_not_found", PhaseInstall, look(`404 Not Found - GET \S+/([^/\s]+) |'([^']+@[^']+)' is not in this registry|No matching version found for (\S+[^.\s])|ERR_PNPM_(?:FETCH_404|NO_MATCHING_VERSION)|\bETARGET\b|error: (?:GET \S+ - 404|No version matching)`),
-		"A package or version does not exist in the registry: check its name and version in package.json, and that it is not private."},
+		"A package or version does not exist in the registry$(: $1): check its name and version in package.json, and that it is not private."},
 	{"registry_refused", PhaseInstall, look(`\bE40[13]\b|ERR_PNPM_FETCH_40[13]|401 Unauthorized|403 Forbidden|tunnel(ing|ling)? .*(403|could not be established)|HTTP Tunneling|Request was cancelled.*proxy`),
 		"The package registry refused: builds reach only the allowed registries, and private packages need a token in .npmrc that comes from a variable of the project."},
 	{"registry_unreachable", PhaseInstall, look(`\b(ENOTFOUND|EAI_AGAIN|ECONNREFUSED|ECONNRESET|ETIMEDOUT|ERR_SOCKET_TIMEOUT|UND_ERR_CONNECT_TIMEOUT|ERR_PNPM_META_FETCH_FAIL)\b|ConnectionRefused|network (request|connectivity)`),
@@ -131,10 +131,8 @@ func (f Failure) cause(lines []string) (cause, advice string) {
 		if symptom.step != "" && symptom.step != f.Step {
 			continue
 		}
-		for _, line := range lines {
-			if match := symptom.pattern.FindStringSubmatch(line); match != nil {
-				return symptom.cause, f.fill(symptom.advice, firstCaptured(match))
-			}
+		if shown, captured := symptom.in(lines); shown {
+			return symptom.cause, f.fill(symptom.advice, captured)
 		}
 	}
 	switch f.ExitCode {
@@ -146,6 +144,22 @@ func (f Failure) cause(lines []string) (cause, advice string) {
 		return "command_not_executable", "A command that the build runs is not executable: check the file's mode and its first line."
 	}
 	return "command_failed", "The command failed; the last lines of its output above say why, and running it at home should show the same."
+}
+
+// in says whether a line shows the symptom, and what the first line that names
+// something names: a package manager's code often comes a line before the name.
+func (s symptom) in(lines []string) (shown bool, captured string) {
+	for _, line := range lines {
+		match := s.pattern.FindStringSubmatch(line)
+		if match == nil {
+			continue
+		}
+		shown = true
+		if captured = firstCaptured(match); captured != "" {
+			break
+		}
+	}
+	return shown, captured
 }
 
 func firstCaptured(match []string) string {

@@ -1,0 +1,6 @@
+module.exports = {
+  title: "docusaurus",
+  url: "https://example.com",
+  baseUrl: "/",
+  presets: [["classic", { docs: { routeBasePath: "/" }, blog: false }]],
+};

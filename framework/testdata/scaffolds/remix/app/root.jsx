@@ -1,0 +1,25 @@
+import { Links, Meta, Outlet, Scripts } from "@remix-run/react";
+
+export function Layout({ children }) {
+  return (
+    <html lang="en">
+      <head>
+        <meta charSet="utf-8" />
+        <Meta />
+        <Links />
+      </head>
+      <body>
+        {children}
+        <Scripts />
+      </body>
+    </html>
+  );
+}
+
+export function HydrateFallback() {
+  return <p>Loading</p>;
+}
+
+export default function App() {
+  return <Outlet />;
+}
