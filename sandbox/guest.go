@@ -4,13 +4,17 @@ import (
 	"os"
 
 	"github.com/slipwayhq/slipway/sandbox/guest"
+	"github.com/slipwayhq/slipway/sandbox/shim"
 )
 
-// RunInit turns this process into the program that runs inside a sandbox, if
-// that is how it was started, and does not return then. A provider mounts the
-// running executable into its sandboxes, so every program that uses one calls
-// RunInit as the first thing in main (tests: in TestMain).
+// RunInit turns this process into the program that runs inside a sandbox, or
+// beside one, if that is how it was started, and does not return then. A
+// provider uses the running executable for both, so every program that has one
+// calls RunInit as the first thing in main (tests: in TestMain).
 func RunInit() {
+	if shim.Started() {
+		os.Exit(shim.Main())
+	}
 	if guest.Started() {
 		os.Exit(guest.Main(os.Args[1:]))
 	}

@@ -24,8 +24,8 @@ const (
 	// WorkspaceDir is the project's folder: writable, limited to
 	// Limits.DiskBytes, and the folder commands start in.
 	WorkspaceDir = "/workspace"
-	// ToolchainDir is the pinned toolchain's node_modules, read-only. Its
-	// .bin comes first in PATH.
+	// ToolchainDir is the pinned toolchain, read-only. Its bin folder
+	// comes first in PATH.
 	ToolchainDir = "/opt/toolchain"
 	// HomeDir is the build user's home: writable, empty at first.
 	HomeDir = "/home/build"

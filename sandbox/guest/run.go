@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/exec"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -66,7 +67,7 @@ func runProgram(args []string) int {
 	// Not dumpable from here on: the program cannot reach into the supervisor.
 	_ = unix.Prctl(unix.PR_SET_DUMPABLE, 0, 0, 0, 0)
 	_ = cmd.Wait()
-	if status, ok := cmd.ProcessState.Sys().(unix.WaitStatus); ok && status.Signaled() {
+	if status, ok := cmd.ProcessState.Sys().(syscall.WaitStatus); ok && status.Signaled() {
 		return 128 + int(status.Signal())
 	}
 	return cmd.ProcessState.ExitCode()

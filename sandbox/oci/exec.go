@@ -57,7 +57,7 @@ func (b *box) exec(ctx context.Context, cmd sandbox.Command, command string) (sa
 		return sandbox.Result{}, models.Wrap(models.CodeSandbox, err, "the command cannot be started")
 	}
 	defer pipes.close()
-	startErr := b.launch(ctx, cmd, command, pipes)
+	supervisor, startErr := b.start(ctx, cmd, command, pipes)
 	pipes.closeTheirs()
 	var report *guest.Report
 	if startErr == nil {
@@ -70,6 +70,7 @@ func (b *box) exec(ctx context.Context, cmd sandbox.Command, command string) (sa
 	if err := p.cgroups.kill(tidy, id, b.pid); err != nil {
 		return sandbox.Result{}, models.Wrap(models.CodeSandbox, err, "the command's processes cannot be killed")
 	}
+	supervisor.wait(tidy)
 	pipes.drain(drainTimeout)
 	switch {
 	case caller.Err() != nil:
@@ -84,17 +85,17 @@ func (b *box) exec(ctx context.Context, cmd sandbox.Command, command string) (sa
 	return b.result(report, before, time.Since(began)), nil
 }
 
-// launch has the runtime start the supervisor.
-func (b *box) launch(ctx context.Context, cmd sandbox.Command, command string, pipes *pipes) error {
+// start has the runtime start the supervisor.
+func (b *box) start(ctx context.Context, cmd sandbox.Command, command string, pipes *pipes) (*launched, error) {
 	p, id := b.provider, b.record.ID
 	args := append([]string{guest.Path, command}, cmd.Args...)
 	description, err := json.Marshal(p.process(b.record, args, workingDir(cmd.Dir), b.environment(cmd.Env)))
 	if err != nil {
-		return models.Wrap(models.CodeSandbox, err, "the command cannot be described")
+		return nil, models.Wrap(models.CodeSandbox, err, "the command cannot be described")
 	}
 	file, err := os.CreateTemp(p.home.sandbox(id), "process-*.json")
 	if err != nil {
-		return models.Wrap(models.CodeSandbox, err, "the command cannot be described")
+		return nil, models.Wrap(models.CodeSandbox, err, "the command cannot be described")
 	}
 	// It holds the build's environment, which may be secret.
 	defer os.Remove(file.Name())
@@ -103,21 +104,20 @@ func (b *box) launch(ctx context.Context, cmd sandbox.Command, command string, p
 		err = closeErr
 	}
 	if err != nil {
-		return models.Wrap(models.CodeSandbox, err, "the command cannot be described")
+		return nil, models.Wrap(models.CodeSandbox, err, "the command cannot be described")
 	}
-	run := p.command(id, "exec", "--detach", "--preserve-fds", "1", "--process", file.Name(), id)
-	run.Stdin, run.Stdout, run.Stderr = pipes.theirIn, pipes.theirOut, pipes.theirErr
-	run.ExtraFiles = []*os.File{pipes.theirReport}
-	if err := runTied(ctx, run); err != nil {
-		if reason := p.runtimeSaid(id); reason != "" {
-			if strings.Contains(reason, "chdir to cwd") || strings.Contains(reason, "no such file or directory") {
-				return models.Errorf(models.CodeValidation, "the folder %q does not exist in the sandbox", cmd.Dir)
-			}
-			err = fmt.Errorf("%w: %s", err, reason)
-		}
-		return models.Wrap(models.CodeSandbox, err, "the command could not be started in the sandbox")
+	files := stdio{pipes.theirIn, pipes.theirOut, pipes.theirErr}
+	supervisor, err := p.launch(ctx, id, files, []*os.File{pipes.theirReport},
+		"exec", "--detach", "--preserve-fds", "1", "--process", file.Name(), id)
+	if err == nil {
+		return supervisor, nil
 	}
-	return nil
+	reason := p.runtimeSaid(id)
+	if strings.Contains(reason, "chdir to cwd") {
+		return nil, models.Errorf(models.CodeValidation, "the folder %q does not exist in the sandbox", cmd.Dir)
+	}
+	return nil, models.Wrap(models.CodeSandbox, fmt.Errorf("%w: %s", err, reason),
+		"the command could not be started in the sandbox")
 }
 
 func workingDir(dir string) string {
@@ -164,7 +164,7 @@ func (b *box) result(report *guest.Report, before events, took time.Duration) sa
 // environment is what a command sees: ours, then the Spec's, then its own.
 func (b *box) environment(own map[string]string) []string {
 	env := map[string]string{
-		"PATH": sandbox.ToolchainDir + "/.bin:/usr/bin:/bin:/usr/sbin:/sbin",
+		"PATH": sandbox.ToolchainDir + "/bin:/usr/bin:/bin:/usr/sbin:/sbin",
 		"HOME": sandbox.HomeDir, "USER": "build", "LOGNAME": "build", "SHELL": "/bin/sh",
 		"TMPDIR": "/tmp", "LANG": "C.UTF-8", "TERM": "dumb",
 		"SSL_CERT_FILE": caBundle,

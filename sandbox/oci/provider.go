@@ -45,7 +45,8 @@ type Options struct {
 	// folder of /run/slipway chosen by StateDir, which a reboot clears; else
 	// the folder "sandboxes" of StateDir.
 	RunDir string
-	// ToolchainDir is the pinned toolchain's node_modules. Empty for none.
+	// ToolchainDir is the installed toolchain, whose bin folder goes first in
+	// PATH. Empty for none.
 	ToolchainDir string
 	// AllowPrivate exempts addresses from the proxy's refusal of private,
 	// loopback and other special addresses. See egress.Options.
@@ -68,6 +69,8 @@ type Provider struct {
 
 	mu      sync.Mutex
 	proxies map[string]*proxy
+	// adopters are the shims beside the sandboxes this process made.
+	adopters map[string]*launched
 	// busy holds a sandbox's one token for running commands.
 	busy map[string]chan struct{}
 }
@@ -102,6 +105,7 @@ func New(options Options) (*Provider, error) {
 	return &Provider{
 		options: options, home: h, cgroups: cgroups{prefix: h.prefix},
 		log: options.Log, proxies: map[string]*proxy{}, busy: map[string]chan struct{}{},
+		adopters: map[string]*launched{},
 	}, nil
 }
 

@@ -10,7 +10,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
 	"strconv"
 	"strings"
 	"time"
@@ -29,10 +28,14 @@ func (p *Provider) start(ctx context.Context, r *record) (int, error) {
 		return 0, models.Wrap(models.CodeSandbox, err, "the sandbox cannot be started")
 	}
 	defer output.Close()
-	run := p.command(r.ID, "run", "--detach", "--bundle", p.home.sandbox(r.ID), "--pid-file", p.home.file(r.ID, "pid"), r.ID)
-	run.Stdout, run.Stderr = theirs, theirs
-	err = runTied(ctx, run)
+	started, err := p.launch(ctx, r.ID, stdio{nil, theirs, theirs}, nil,
+		"run", "--detach", "--bundle", p.home.sandbox(r.ID), "--pid-file", p.home.file(r.ID, "pid"), r.ID)
 	theirs.Close()
+	if err == nil {
+		p.mu.Lock()
+		p.adopters[r.ID] = started
+		p.mu.Unlock()
+	}
 	if err != nil {
 		return 0, p.startError(r, err, output)
 	}
@@ -90,44 +93,6 @@ func (p *Provider) runtimeSaid(id string) string {
 	return last
 }
 
-// command is a call of the OCI runtime with our state folder and a log of its own.
-func (p *Provider) command(id string, args ...string) *exec.Cmd {
-	all := []string{"--root", p.home.runtimeDir(), "--log", p.home.file(id, "runtime.log"), "--log-format", "json"}
-	cmd := exec.Command(p.options.Runtime, append(all, args...)...)
-	// Nothing of this process's environment reaches the runtime or, through
-	// it, a sandbox.
-	cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "LANG=C.UTF-8"}
-	if dir := os.Getenv("XDG_RUNTIME_DIR"); dir != "" {
-		cmd.Env = append(cmd.Env, "XDG_RUNTIME_DIR="+dir)
-	}
-	cmd.Dir = "/"
-	return cmd
-}
-
-// runTied runs a command that dies with this process: a runtime left alone
-// after a crash would finish a sandbox that a sweeper just removed. The kernel
-// ties a child to the thread that started it, so the thread is kept.
-func runTied(ctx context.Context, cmd *exec.Cmd) error {
-	ended := make(chan error, 1)
-	go func() {
-		runtime.LockOSThread()
-		defer runtime.UnlockOSThread()
-		cmd.SysProcAttr = &unix.SysProcAttr{Pdeathsig: unix.SIGKILL, Setpgid: true}
-		if err := cmd.Start(); err != nil {
-			ended <- err
-			return
-		}
-		stop := context.AfterFunc(ctx, func() { _ = cmd.Process.Kill() })
-		defer stop()
-		ended <- cmd.Wait()
-	}()
-	err := <-ended
-	if ctx.Err() != nil {
-		return context.Cause(ctx)
-	}
-	return err
-}
-
 // initPID is process 1's number on the host, if it is alive.
 func (p *Provider) initPID(id string) (int, error) {
 	content, err := os.ReadFile(p.home.file(id, "pid"))
@@ -167,10 +132,15 @@ func (p *Provider) destroy(ctx context.Context, id string) error {
 	if err := p.cgroups.kill(ctx, id, 0); err != nil {
 		return models.Wrap(models.CodeSandbox, err, "the sandbox's processes cannot be killed")
 	}
+	p.mu.Lock()
+	adopter := p.adopters[id]
+	delete(p.adopters, id)
+	p.mu.Unlock()
+	adopter.wait(ctx)
 	if _, err := os.Stat(filepath.Join(p.home.runtimeDir(), id)); err == nil {
 		// The runtime's own clean-up; what it cannot do is done below.
 		if _, err := os.Stat(p.home.sandbox(id)); err == nil {
-			_ = runTied(ctx, p.command(id, "delete", "--force", id))
+			_, _ = p.launch(ctx, id, stdio{}, nil, "delete", "--force", id)
 		}
 		if err := os.RemoveAll(filepath.Join(p.home.runtimeDir(), id)); err != nil {
 			return models.Wrap(models.CodeSandbox, err, "the runtime's state cannot be removed")
