@@ -60,6 +60,53 @@ func testScaffolds(t *testing.T, build builder) {
 	}
 }
 
+// TestScaffolds_everyPackageManagerInstallsItsOwnLockfile makes each kind of
+// lockfile with the pinned package manager and installs from it.
+func TestScaffolds_everyPackageManagerInstallsItsOwnLockfile(t *testing.T) {
+	dir, err := toolchain.DefaultDir()
+	require.NoError(t, err)
+	tools, err := toolchain.Install(t.Context(), dir, os.Stderr)
+	require.NoError(t, err)
+	for _, manager := range []struct {
+		name, field, lockfile string
+		makes                 []string
+	}{
+		{"npm", "", "package-lock.json", []string{"npm", "install", "--package-lock-only"}},
+		{"pnpm", "", "pnpm-lock.yaml", []string{"pnpm", "install", "--lockfile-only"}},
+		{"yarn classic", "", "yarn.lock", []string{"yarn", "install", "--ignore-scripts"}},
+		{"yarn 4", `,"packageManager":"yarn@4.10.3"`, "yarn.lock", []string{"yarn", "install", "--mode=update-lockfile"}},
+		{"bun", "", "bun.lock", []string{"bun", "install", "--lockfile-only"}},
+	} {
+		t.Run(manager.name, func(t *testing.T) {
+			ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
+			defer cancel()
+			dir := t.TempDir()
+			require.NoError(t, os.CopyFS(dir, os.DirFS(scaffoldDir("vite-vanilla"))))
+			manifest := `{"name":"a","private":true,"type":"module","scripts":{"build":"vite build"},"devDependencies":{"vite":"8.3.8"}` + manager.field + `}`
+			require.NoError(t, os.WriteFile(filepath.Join(dir, "package.json"), []byte(manifest), 0o644))
+			plan, err := framework.Detect(folder(dir))
+			require.NoError(t, err)
+			plan.Install, plan.Build = manager.makes, nil
+			plan.Env["YARN_ENABLE_IMMUTABLE_INSTALLS"] = "false"
+			require.NoError(t, buildWith(tools)(ctx, t, dir, plan))
+			require.NoError(t, os.RemoveAll(filepath.Join(dir, "node_modules")))
+
+			plan, err = framework.Detect(folder(dir))
+			require.NoError(t, err)
+			require.Equal(t, manager.lockfile, plan.Lockfile)
+			require.True(t, plan.Frozen)
+			require.NoError(t, buildWith(tools)(ctx, t, dir, plan))
+			require.FileExists(t, filepath.Join(dir, "node_modules", "vite", "package.json"))
+			requirePage(t, filepath.Join(dir, "dist"), "hello from vite-vanilla")
+
+			// And what is not in it any more fails, with a diagnosis.
+			changed := strings.Replace(manifest, `"vite":"8.3.8"`, `"vite":"8.3.8","is-number":"7.0.0"`, 1)
+			require.NoError(t, os.WriteFile(filepath.Join(dir, "package.json"), []byte(changed), 0o644))
+			require.ErrorContains(t, buildWith(tools)(ctx, t, dir, plan), "lockfile_out_of_sync")
+		})
+	}
+}
+
 func buildWith(tools toolchain.Toolchain) builder {
 	return func(ctx context.Context, t *testing.T, dir string, plan framework.Plan) error {
 		for _, phase := range []struct {
