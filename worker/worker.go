@@ -73,13 +73,15 @@ func newWorker(opts Options, queue string, o temporalworker.Options) temporalwor
 	o.WorkerStopTimeout = stopTimeout
 	o.Interceptors = []interceptor.WorkerInterceptor{activities.NewInterceptor(opts.Log)}
 	w := temporalworker.New(opts.Temporal, queue, o)
-	Register(w, opts.Activities)
+	if !o.DisableWorkflowWorker {
+		w.RegisterWorkflowWithOptions(workflows.Deployment, workflow.RegisterOptions{Name: models.WorkflowDeployment})
+	}
+	registerSteps(w, opts.Activities)
 	return w
 }
 
-// Register names the workflow and its activities on a worker.
-func Register(w temporalworker.Registry, a *activities.Activities) {
-	w.RegisterWorkflowWithOptions(workflows.Deployment, workflow.RegisterOptions{Name: models.WorkflowDeployment})
+// registerSteps names the activities on a worker: each has the name of its step.
+func registerSteps(w temporalworker.ActivityRegistry, a *activities.Activities) {
 	for name, fn := range map[string]any{
 		string(models.StepValidate): a.Validate,
 		string(models.StepSync):     a.Sync,

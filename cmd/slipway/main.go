@@ -1,35 +1,28 @@
-// Command slipway is the whole of Slipway: each role is a subcommand, and so are
-// the client's commands.
+// Slipway puts a project's files live, durably. One binary holds every role, a
+// subcommand each, and the client commands.
 package main
 
 import (
 	"context"
 	"os"
 	"os/signal"
-	"runtime/debug"
 	"syscall"
 
 	"github.com/slipwayhq/slipway/cli"
+	"github.com/slipwayhq/slipway/sandbox"
 )
 
-// version is set by the linker for releases: -X main.version=v1.2.3.
-var version = ""
+// version is set by the linker in releases.
+var version = "dev"
 
 func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	// The first signal asks; a second one ends the program as it always would.
-	context.AfterFunc(ctx, stop)
-	root := cli.Root(cli.Options{Version: buildVersion()})
-	os.Exit(cli.Execute(ctx, root, os.Args[1:]))
-}
+	// Inside a sandbox this binary is the first process; it must come before
+	// anything that reads flags or the environment.
+	sandbox.RunInit()
 
-// buildVersion is what the linker says, else what the module system knows.
-func buildVersion() string {
-	if version != "" {
-		return version
-	}
-	if build, ok := debug.ReadBuildInfo(); ok && build.Main.Version != "" && build.Main.Version != "(devel)" {
-		return build.Main.Version
-	}
-	return "dev"
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	root := cli.Root(cli.Options{Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr, Version: version})
+	root.AddCommand(serveCommands()...)
+	os.Exit(cli.Execute(ctx, root, os.Args[1:]))
 }

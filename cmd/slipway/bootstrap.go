@@ -1,0 +1,76 @@
+package main
+
+import (
+	"context"
+	"encoding/json"
+	"io"
+
+	"github.com/spf13/cobra"
+
+	"github.com/slipwayhq/slipway/cli"
+	"github.com/slipwayhq/slipway/config"
+)
+
+// credentials is what the CLI and scripts need to reach an installation.
+type credentials struct {
+	APIURL          string `json:"apiUrl"`
+	DispatcherURL   string `json:"dispatcherUrl"`
+	TemporalAddress string `json:"temporalAddress"`
+	TemporalUIURL   string `json:"temporalUiUrl"`
+	OrgID           string `json:"orgId"`
+	UserID          string `json:"userId"`
+	Token           string `json:"token"`
+}
+
+// bootstrapCommand makes the first organization of an installation.
+func bootstrapCommand() *cobra.Command {
+	var organization, email string
+	cmd := &cobra.Command{
+		Use: "bootstrap", Short: "Make the first organization and a token for it", GroupID: cli.GroupServe, Args: cobra.NoArgs,
+		Long: `Makes an organization with one user who owns it, unless they exist, and prints
+new credentials as JSON. Save them as .slipway/credentials.json (mode 0600) for
+the client commands. Run "slipway migrate" first.`,
+		Example: `  slipway bootstrap --organization Acme --email ops@acme.example > .slipway/credentials.json`,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			c, err := config.Load()
+			if err != nil {
+				return err
+			}
+			p, err := openPlatform(cmd.Context(), c, c.Logger())
+			if err != nil {
+				return err
+			}
+			defer p.close()
+			made, err := p.bootstrap(cmd.Context(), organization, email)
+			if err != nil {
+				return err
+			}
+			made.APIURL = "http://" + c.API.Addr
+			made.DispatcherURL = "http://" + c.Dispatch.Addr
+			made.TemporalAddress = c.Temporal.Address
+			return writeJSON(cmd.OutOrStdout(), made)
+		},
+	}
+	cmd.Flags().StringVar(&organization, "organization", "Default", "name of the organization")
+	cmd.Flags().StringVar(&email, "email", "owner@localhost", "e-mail address of its owner")
+	return cmd
+}
+
+// bootstrap finds or makes the owner and gives out a token.
+func (p *platform) bootstrap(ctx context.Context, organization, email string) (credentials, error) {
+	owner, err := p.store.EnsureOwner(ctx, organization, email)
+	if err != nil {
+		return credentials{}, err
+	}
+	token, err := p.store.CreateToken(ctx, owner.OrganizationID, owner.UserID, "bootstrap")
+	if err != nil {
+		return credentials{}, err
+	}
+	return credentials{OrgID: owner.OrganizationID, UserID: owner.UserID, Token: token}, nil
+}
+
+func writeJSON(w io.Writer, v any) error {
+	encoder := json.NewEncoder(w)
+	encoder.SetIndent("", "  ")
+	return encoder.Encode(v)
+}

@@ -1,0 +1,68 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"path/filepath"
+
+	"github.com/sirupsen/logrus"
+	"go.temporal.io/sdk/client"
+
+	"github.com/slipwayhq/slipway/blob"
+	blobfs "github.com/slipwayhq/slipway/blob/fs"
+	blobs3 "github.com/slipwayhq/slipway/blob/s3"
+	"github.com/slipwayhq/slipway/config"
+	"github.com/slipwayhq/slipway/models"
+	"github.com/slipwayhq/slipway/worker"
+)
+
+// platform is what every role stands on: rows, objects and the queue.
+type platform struct {
+	config   config.Config
+	log      *logrus.Logger
+	store    *models.Store
+	blobs    blob.Store
+	temporal client.Client
+}
+
+// openPlatform connects. Everything but the blob store connects lazily, so that
+// a role starts while a dependency is down and its health check says so.
+func openPlatform(ctx context.Context, c config.Config, log *logrus.Logger) (*platform, error) {
+	if c.Postgres.URL == "" {
+		return nil, models.Errorf(models.CodeValidation, "POSTGRES_URL is not set. Set it to the database's URL, or run `slipway dev`, which brings its own PostgreSQL.")
+	}
+	store, err := models.OpenStore(models.StoreOptions{URL: c.Postgres.URL, DirectURL: c.Postgres.DirectURL, MaxConns: c.Postgres.MaxConns})
+	if err != nil {
+		return nil, err
+	}
+	p := &platform{config: c, log: log, store: store}
+	if p.blobs, err = openBlobs(ctx, c); err != nil {
+		p.close()
+		return nil, err
+	}
+	p.temporal, err = client.NewLazyClient(client.Options{HostPort: c.Temporal.Address, Namespace: c.Temporal.Namespace, Logger: worker.TemporalLogger(log)})
+	if err != nil {
+		p.close()
+		return nil, fmt.Errorf("connect to Temporal at %s: %w", c.Temporal.Address, err)
+	}
+	return p, nil
+}
+
+func openBlobs(ctx context.Context, c config.Config) (blob.Store, error) {
+	if c.S3.Endpoint == "" {
+		return blobfs.New(blobfs.Options{Root: filepath.Join(c.DataDir, "blobs")})
+	}
+	return blobs3.New(ctx, blobs3.Options{
+		Endpoint: c.S3.Endpoint, Region: c.S3.Region, Bucket: c.S3.Bucket, AccessKey: c.S3.AccessKey, SecretKey: c.S3.SecretKey,
+		Secure: c.S3.UseSSL, PathStyle: c.S3.PathStyle, Prefix: c.S3.Prefix,
+	})
+}
+
+func (p *platform) close() {
+	if p.temporal != nil {
+		p.temporal.Close()
+	}
+	if err := p.store.Close(); err != nil {
+		p.log.WithError(err).Warn("close the database")
+	}
+}

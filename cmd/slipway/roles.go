@@ -1,0 +1,133 @@
+package main
+
+import (
+	"context"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/slipwayhq/slipway/activities"
+	"github.com/slipwayhq/slipway/api"
+	"github.com/slipwayhq/slipway/dispatcher"
+	"github.com/slipwayhq/slipway/models"
+	"github.com/slipwayhq/slipway/sandbox"
+	"github.com/slipwayhq/slipway/sandbox/oci"
+	"github.com/slipwayhq/slipway/toolchain"
+	"github.com/slipwayhq/slipway/worker"
+	"github.com/slipwayhq/slipway/workflows"
+)
+
+// newAPI makes the gateway.
+func (p *platform) newAPI() (*api.Server, error) {
+	c := p.config
+	return api.New(api.Options{
+		Store: p.store, Blobs: p.blobs, Temporal: p.temporal, Log: p.log, Version: version, Environment: c.Environment,
+		Start: func(ctx context.Context, d models.Deployment) (string, error) {
+			return workflows.Start(ctx, p.temporal, d, c.Temporal.Queue)
+		},
+		BuildQueue: c.Temporal.BuildQueue(), ActiveTimeout: c.Deploy.MaxTimeout(), ParkTimeout: c.Deploy.ParkTimeout,
+		SiteURL: c.Dispatch.SiteURL, Domain: c.Dispatch.Domain, Reserved: c.Dispatch.ReservedNames(), Origins: c.API.AllowOrigins,
+		Limits: api.Limits{BodyBytes: c.API.MaxBody, Files: c.API.MaxFiles, FileBytes: c.API.MaxFile, PathBytes: c.API.MaxPath},
+	})
+}
+
+// serveAPI answers on the listener until ctx ends.
+func (p *platform) serveAPI(ctx context.Context, listener net.Listener) error {
+	server, err := p.newAPI()
+	if err != nil {
+		return err
+	}
+	p.log.WithField("addr", listener.Addr()).Info("api listens")
+	return server.Serve(ctx, listener)
+}
+
+// serveWorker runs deployments until ctx ends. A host that cannot isolate
+// builds refuses to start and says why.
+func (p *platform) serveWorker(ctx context.Context) error {
+	c := p.config
+	tools, err := installToolchain(ctx)
+	if err != nil {
+		return err
+	}
+	state := filepath.Join(c.DataDir, "sandboxes")
+	provider, err := oci.New(oci.Options{
+		Runtime: c.Sandbox.Runtime, StateDir: state, ToolchainDir: tools.Dir, Log: p.log, AllowPrivate: c.Sandbox.AllowPrivate,
+	})
+	if err != nil {
+		return err
+	}
+	defer provider.Close()
+	if err := provider.Check(ctx); err != nil {
+		return err
+	}
+	steps, err := activities.New(activities.Options{
+		Store: p.store, Blobs: p.blobs, Sandboxes: provider, Log: p.log,
+		Limits:      sandbox.Limits{MemoryBytes: c.Sandbox.MemoryBytes, CPUs: c.Sandbox.CPUs, PIDs: c.Sandbox.PIDs, DiskBytes: c.Sandbox.DiskBytes},
+		AllowHosts:  c.Sandbox.Registries,
+		UIDBase:     c.Sandbox.UIDBase,
+		SnapshotDir: filepath.Join(c.DataDir, "snapshots"), SnapshotBytes: c.Sandbox.SnapshotBytes,
+		ToolchainVersion: toolchain.Version(),
+		SiteURL:          c.Dispatch.SiteURL,
+	})
+	if err != nil {
+		return err
+	}
+	p.log.WithField("queue", c.Temporal.Queue).Info("worker polls")
+	return worker.Run(ctx, worker.Options{
+		Temporal: p.temporal, Store: p.store, Activities: steps, Queue: c.Temporal.Queue, BuildQueue: c.Temporal.BuildQueue(),
+		Builds: c.Deploy.MaxConcurrent, ReconcileEvery: c.Deploy.ReconcileEvery, Log: p.log,
+	})
+}
+
+// installToolchain brings what builds run with; it says what it does when that
+// takes a while, which is the first time only.
+func installToolchain(ctx context.Context) (toolchain.Toolchain, error) {
+	dir, err := toolchain.DefaultDir()
+	if err != nil {
+		return toolchain.Toolchain{}, err
+	}
+	return toolchain.Install(ctx, dir, os.Stderr)
+}
+
+// serveDispatcher answers visitors on the listener until ctx ends.
+func (p *platform) serveDispatcher(ctx context.Context, listener net.Listener) error {
+	c := p.config
+	d, err := dispatcher.New(dispatcher.Options{
+		Domain: c.Dispatch.Domain, OwnHosts: c.Dispatch.OwnHosts, Reserved: c.Dispatch.ReservedNames(), Namespace: c.Dispatch.Namespace,
+		Version: version, Environment: c.Environment,
+		Routes: p.store, Invalidations: p.store, Blobs: p.blobs, Database: p.store, Storage: p.blobs, Log: p.log,
+		Limits: dispatcher.Limits{CacheBytes: c.Dispatch.CacheBytes},
+	})
+	if err != nil {
+		return err
+	}
+	p.log.WithField("addr", listener.Addr()).Info("dispatcher listens")
+	group, ctx := errgroup.WithContext(ctx)
+	group.Go(func() error { return d.Run(ctx) })
+	group.Go(func() error { return serveHTTP(ctx, d.Server(), listener) })
+	return group.Wait()
+}
+
+// drainTimeout is how long answers under way may take after a stop.
+const drainTimeout = 10 * time.Second
+
+func serveHTTP(ctx context.Context, server *http.Server, listener net.Listener) error {
+	ended := make(chan error, 1)
+	go func() { ended <- server.Serve(listener) }()
+	select {
+	case err := <-ended:
+		return err
+	case <-ctx.Done():
+	}
+	drain, cancel := context.WithTimeout(context.WithoutCancel(ctx), drainTimeout)
+	defer cancel()
+	if err := server.Shutdown(drain); err != nil {
+		_ = server.Close()
+	}
+	<-ended
+	return nil
+}

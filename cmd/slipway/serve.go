@@ -1,0 +1,83 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"syscall"
+
+	"github.com/spf13/cobra"
+
+	"github.com/slipwayhq/slipway/cli"
+	"github.com/slipwayhq/slipway/config"
+	"github.com/slipwayhq/slipway/models"
+)
+
+// serveCommands are the roles of a server, one command each.
+func serveCommands() []*cobra.Command {
+	return []*cobra.Command{
+		role("migrate", "Bring the database schema up to date", `
+Brings the schema of POSTGRES_URL up to date. Run it before the other roles when
+a new release is installed. Several may run at once: one works, the others wait.`,
+			func(ctx context.Context, p *platform) error { return p.store.Migrate(ctx) }),
+		role("api", "Run the HTTP gateway", `
+Answers the API on SLIPWAY_API_ADDR. Needs POSTGRES_URL, TEMPORAL_ADDRESS and
+blob storage (S3_ENDPOINT, else a folder of SLIPWAY_DATA_DIR).`,
+			func(ctx context.Context, p *platform) error {
+				listener, err := listen(p.config.API.Addr, "SLIPWAY_API_ADDR")
+				if err != nil {
+					return err
+				}
+				return p.serveAPI(ctx, listener)
+			}),
+		role("worker", "Run deployments", `
+Runs the deployment workflow and its steps, and builds in sandboxes on this
+host, MAX_CONCURRENT_DEPLOYMENTS at once. Refuses to start where it cannot
+isolate builds, and says why.`,
+			func(ctx context.Context, p *platform) error { return p.serveWorker(ctx) }),
+		role("dispatcher", "Serve what is live", `
+Answers <worker>.<DISPATCH_DOMAIN> on SLIPWAY_DISPATCHER_ADDR from memory, blob
+storage and POSTGRES_URL. Run as many as you like.`,
+			func(ctx context.Context, p *platform) error {
+				listener, err := listen(p.config.Dispatch.Addr, "SLIPWAY_DISPATCHER_ADDR")
+				if err != nil {
+					return err
+				}
+				return p.serveDispatcher(ctx, listener)
+			}),
+		bootstrapCommand(),
+	}
+}
+
+// role is a command that reads the environment, connects, and runs until it is
+// told to stop.
+func role(name, short, long string, run func(context.Context, *platform) error) *cobra.Command {
+	return &cobra.Command{
+		Use: name, Short: short, Long: long[1:], GroupID: cli.GroupServe, Args: cobra.NoArgs,
+		RunE: func(cmd *cobra.Command, _ []string) error {
+			c, err := config.Load()
+			if err != nil {
+				return err
+			}
+			p, err := openPlatform(cmd.Context(), c, c.Logger())
+			if err != nil {
+				return err
+			}
+			defer p.close()
+			return run(cmd.Context(), p)
+		},
+	}
+}
+
+// listen opens an address; a busy one is named with the setting that changes it.
+func listen(addr, setting string) (net.Listener, error) {
+	listener, err := net.Listen("tcp", addr)
+	if errors.Is(err, syscall.EADDRINUSE) {
+		return nil, models.Errorf(models.CodeConflict, "The address %s is in use. Stop what listens there, or set %s to another.", addr, setting)
+	}
+	if err != nil {
+		return nil, fmt.Errorf("listen on %s: %w", addr, err)
+	}
+	return listener, nil
+}
