@@ -7,8 +7,8 @@ import (
 	"github.com/slipwayhq/slipway/models"
 )
 
-// pageInput are the query parameters of every list.
-type pageInput struct {
+// Paging is the query parameters of every list.
+type Paging struct {
 	Cursor string `query:"cursor" maxLength:"128" doc:"nextCursor of the page before"`
 	Limit  int    `query:"limit" minimum:"1" maximum:"100" default:"20" doc:"How many items at most"`
 }

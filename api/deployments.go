@@ -79,7 +79,7 @@ type DeploymentList struct {
 }
 
 type deploymentsInput struct {
-	pageInput
+	Paging
 	ProjectID string `query:"projectId" maxLength:"64" doc:"Only this project's"`
 }
 
@@ -113,14 +113,14 @@ func (s *Server) deployments(ctx context.Context, in *deploymentsInput) (*deploy
 			return nil, err
 		}
 	}
-	return s.listDeployments(ctx, models.DeploymentFilter{ProjectID: in.ProjectID}, in.pageInput)
+	return s.listDeployments(ctx, models.DeploymentFilter{ProjectID: in.ProjectID}, in.Paging)
 }
 
-func (s *Server) deadLetters(ctx context.Context, in *pageInput) (*deploymentsOutput, error) {
+func (s *Server) deadLetters(ctx context.Context, in *Paging) (*deploymentsOutput, error) {
 	return s.listDeployments(ctx, models.DeploymentFilter{Outcome: models.OutcomeDeadLetter}, *in)
 }
 
-func (s *Server) listDeployments(ctx context.Context, filter models.DeploymentFilter, p pageInput) (*deploymentsOutput, error) {
+func (s *Server) listDeployments(ctx context.Context, filter models.DeploymentFilter, p Paging) (*deploymentsOutput, error) {
 	after, err := decodeCursor(models.PrefixDeployment, p.Cursor)
 	if err != nil {
 		return nil, err

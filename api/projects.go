@@ -116,7 +116,7 @@ func slug(name string) string {
 	return strings.TrimSuffix(b.String(), "-")
 }
 
-func (s *Server) projects(ctx context.Context, in *pageInput) (*projectsOutput, error) {
+func (s *Server) projects(ctx context.Context, in *Paging) (*projectsOutput, error) {
 	after, err := decodeCursor(models.PrefixProject, in.Cursor)
 	if err != nil {
 		return nil, err

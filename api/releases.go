@@ -44,7 +44,7 @@ type RollbackAnswer struct {
 }
 
 type releasesInput struct {
-	pageInput
+	Paging
 	ID string `path:"id" maxLength:"64" doc:"Project id" example:"prj_3kq5q2n7d4v6x2y7z3a4b5c6d7"`
 }
 
