@@ -33,6 +33,7 @@ type Config struct {
 	Dispatch Dispatch
 	Deploy   Deploy
 	Sandbox  Sandbox
+	Dev      Dev
 
 	NotNeeded NotNeeded
 }
@@ -125,6 +126,18 @@ type Sandbox struct {
 	// AllowPrivate lists address ranges that registries may resolve to although
 	// they are private, for a mirror inside the operator's own network.
 	AllowPrivate []netip.Prefix `env:"SANDBOX_ALLOW_PRIVATE"`
+}
+
+// Dev holds the settings of `slipway dev`; a port of 0 takes a free one.
+type Dev struct {
+	APIPort        int `env:"SLIPWAY_API_PORT" envDefault:"3008"`
+	DispatcherPort int `env:"SLIPWAY_DISPATCHER_PORT" envDefault:"3005"`
+	TemporalPort   int `env:"SLIPWAY_TEMPORAL_PORT" envDefault:"7233"`
+	TemporalUIPort int `env:"SLIPWAY_TEMPORAL_UI_PORT" envDefault:"8233"`
+	PostgresPort   int `env:"SLIPWAY_POSTGRES_PORT" envDefault:"0"`
+	// TemporalBinary is the embedded server's program; empty looks beside
+	// slipway and on the PATH.
+	TemporalBinary string `env:"SLIPWAY_TEMPORAL_BINARY"`
 }
 
 // NotNeeded are variables that the documents name and this release does not

@@ -31,6 +31,8 @@ type Options struct {
 	Builds         int
 	ReconcileEvery time.Duration
 	Log            logrus.FieldLogger
+	// Started, when set, is called once all task queues are polled.
+	Started func()
 }
 
 // stopTimeout is how long running steps may go on after a stop was asked for.
@@ -39,33 +41,34 @@ const stopTimeout = 5 * time.Second
 // Run polls until ctx ends, then lets running steps finish for a moment. Steps
 // cut short run again elsewhere.
 func Run(ctx context.Context, opts Options) error {
-	group, ctx := errgroup.WithContext(ctx)
-	run := func(w temporalworker.Worker, queue string) {
-		group.Go(func() error {
-			if err := w.Start(); err != nil {
-				return fmt.Errorf("poll the task queue %s: %w", queue, err)
-			}
-			<-ctx.Done()
-			w.Stop()
-			return nil
-		})
-	}
-	run(newWorker(opts, opts.Queue, temporalworker.Options{}), opts.Queue)
+	workers := []temporalworker.Worker{newWorker(opts, opts.Queue, temporalworker.Options{})}
 	if opts.Builds > 0 {
 		// Before a host takes builds, it clears away what a killed process left.
 		if err := opts.Activities.Sweep(ctx); err != nil {
 			return fmt.Errorf("sweep old sandboxes: %w", err)
 		}
-		run(newWorker(opts, opts.BuildQueue, temporalworker.Options{
+		workers = append(workers, newWorker(opts, opts.BuildQueue, temporalworker.Options{
 			EnableSessionWorker:               true,
 			MaxConcurrentSessionExecutionSize: opts.Builds,
 			DisableWorkflowWorker:             true,
-		}), opts.BuildQueue)
-		group.Go(func() error { return every(ctx, time.Minute, opts.Log, "sweep", opts.Activities.Sweep) })
+		}))
 	}
+	for _, w := range workers {
+		if err := w.Start(); err != nil {
+			return fmt.Errorf("poll the task queues: %w", err)
+		}
+		defer w.Stop()
+	}
+	if opts.Started != nil {
+		opts.Started()
+	}
+	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error {
 		return every(ctx, opts.ReconcileEvery, opts.Log, "reconcile", (&reconciler{opts}).reconcile)
 	})
+	if opts.Builds > 0 {
+		group.Go(func() error { return every(ctx, time.Minute, opts.Log, "sweep", opts.Activities.Sweep) })
+	}
 	return group.Wait()
 }
 

@@ -9,18 +9,8 @@ import (
 
 	"github.com/slipwayhq/slipway/cli"
 	"github.com/slipwayhq/slipway/config"
+	"github.com/slipwayhq/slipway/dev"
 )
-
-// credentials is what the CLI and scripts need to reach an installation.
-type credentials struct {
-	APIURL          string `json:"apiUrl"`
-	DispatcherURL   string `json:"dispatcherUrl"`
-	TemporalAddress string `json:"temporalAddress"`
-	TemporalUIURL   string `json:"temporalUiUrl"`
-	OrgID           string `json:"orgId"`
-	UserID          string `json:"userId"`
-	Token           string `json:"token"`
-}
 
 // bootstrapCommand makes the first organization of an installation.
 func bootstrapCommand() *cobra.Command {
@@ -57,16 +47,16 @@ the client commands. Run "slipway migrate" first.`,
 }
 
 // bootstrap finds or makes the owner and gives out a token.
-func (p *platform) bootstrap(ctx context.Context, organization, email string) (credentials, error) {
+func (p *platform) bootstrap(ctx context.Context, organization, email string) (dev.Credentials, error) {
 	owner, err := p.store.EnsureOwner(ctx, organization, email)
 	if err != nil {
-		return credentials{}, err
+		return dev.Credentials{}, err
 	}
 	token, err := p.store.CreateToken(ctx, owner.OrganizationID, owner.UserID, "bootstrap")
 	if err != nil {
-		return credentials{}, err
+		return dev.Credentials{}, err
 	}
-	return credentials{OrgID: owner.OrganizationID, UserID: owner.UserID, Token: token}, nil
+	return dev.Credentials{OrgID: owner.OrganizationID, UserID: owner.UserID, Token: token}, nil
 }
 
 func writeJSON(w io.Writer, v any) error {

@@ -46,8 +46,9 @@ func (p *platform) serveAPI(ctx context.Context, listener net.Listener) error {
 }
 
 // serveWorker runs deployments until ctx ends. A host that cannot isolate
-// builds refuses to start and says why.
-func (p *platform) serveWorker(ctx context.Context) error {
+// builds refuses to start with CodeSandbox and says why. started is called when
+// it polls.
+func (p *platform) serveWorker(ctx context.Context, started func()) error {
 	c := p.config
 	tools, err := installToolchain(ctx)
 	if err != nil {
@@ -76,10 +77,9 @@ func (p *platform) serveWorker(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	p.log.WithField("queue", c.Temporal.Queue).Info("worker polls")
 	return worker.Run(ctx, worker.Options{
 		Temporal: p.temporal, Store: p.store, Activities: steps, Queue: c.Temporal.Queue, BuildQueue: c.Temporal.BuildQueue(),
-		Builds: c.Deploy.MaxConcurrent, ReconcileEvery: c.Deploy.ReconcileEvery, Log: p.log,
+		Builds: c.Deploy.MaxConcurrent, ReconcileEvery: c.Deploy.ReconcileEvery, Log: p.log, Started: started,
 	})
 }
 

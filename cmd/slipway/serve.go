@@ -35,7 +35,9 @@ blob storage (S3_ENDPOINT, else a folder of SLIPWAY_DATA_DIR).`,
 Runs the deployment workflow and its steps, and builds in sandboxes on this
 host, MAX_CONCURRENT_DEPLOYMENTS at once. Refuses to start where it cannot
 isolate builds, and says why.`,
-			func(ctx context.Context, p *platform) error { return p.serveWorker(ctx) }),
+			func(ctx context.Context, p *platform) error {
+				return p.serveWorker(ctx, func() { p.log.WithField("queue", p.config.Temporal.Queue).Info("worker polls") })
+			}),
 		role("dispatcher", "Serve what is live", `
 Answers <worker>.<DISPATCH_DOMAIN> on SLIPWAY_DISPATCHER_ADDR from memory, blob
 storage and POSTGRES_URL. Run as many as you like.`,
@@ -47,6 +49,7 @@ storage and POSTGRES_URL. Run as many as you like.`,
 				return p.serveDispatcher(ctx, listener)
 			}),
 		bootstrapCommand(),
+		devCommand(),
 	}
 }
 
