@@ -19,8 +19,8 @@ func (p *program) logsCommand() *cobra.Command {
 the project this folder deploys to.
 
 With --follow the lines come as they are written, until the deployment ends or is
-parked; a connection that breaks is made again where it broke. With --json each line is an
-object of its own: {"line": 1, "text": "..."}.`,
+parked; a connection that breaks is made again where it broke. With --json each
+line is an object of its own: {"line": 1, "text": "..."}.`,
 		Example: `  slipway logs
   slipway logs -f dep_3kq5q2n7d4v6x2y7z3a4b5c6d7
   slipway logs --json | jq -r .text`,
