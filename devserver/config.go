@@ -1,6 +1,8 @@
 package main
 
 import (
+	"context"
+	"fmt"
 	"math/rand/v2"
 	"net"
 	"strconv"
@@ -128,8 +130,8 @@ func postgresStore(rawURL, database string, conns int) (*config.SQL, error) {
 	}, nil
 }
 
-// startUI serves the Web UI in the background.
-func startUI(opts *options) *server.Server {
+// startUI serves the Web UI in the background and returns when it answers.
+func startUI(ctx context.Context, opts *options) (*server.Server, error) {
 	ui := server.NewServer(server_options.WithConfigProvider(&uiconfig.Config{
 		TemporalGRPCAddress: opts.address(),
 		Host:                opts.uiIP,
@@ -140,6 +142,17 @@ func startUI(opts *options) *server.Server {
 		HideLogs:            true,
 		CORS:                uiconfig.CORS{CookieInsecure: true},
 	}))
-	go func() { _ = ui.Start() }()
-	return ui
+	go func() { _ = ui.Start() }() // it ends the program when it cannot listen
+	err := again(ctx, func(ctx context.Context) error {
+		conn, err := (&net.Dialer{}).DialContext(ctx, "tcp", opts.uiAddress())
+		if err != nil {
+			return err
+		}
+		return conn.Close()
+	})
+	if err != nil {
+		ui.Stop()
+		return nil, fmt.Errorf("start the Web UI: %w", err)
+	}
+	return ui, nil
 }

@@ -87,7 +87,10 @@ func run(ctx context.Context, args []string) error {
 	gate.open()
 	line := readyLine{Address: opts.address()}
 	if !opts.headless {
-		ui := startUI(opts)
+		ui, err := startUI(ctx, opts)
+		if err != nil {
+			return err
+		}
 		defer ui.Stop()
 		line.UI = "http://" + opts.uiAddress()
 	}

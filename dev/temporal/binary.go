@@ -30,16 +30,13 @@ func Build(ctx context.Context, root string) (string, error) {
 	}
 	defer unlock()
 	target := filepath.Join(bin, BinaryName)
-	// Built aside and renamed: a running server's file is never written to.
-	fresh := target + ".new"
-	build := exec.CommandContext(ctx, "go", "build", "-ldflags=-s -w", "-o", fresh, ".")
+	// The go command replaces the file, it never writes into one that is
+	// running; and it leaves one alone that is up to date.
+	build := exec.CommandContext(ctx, "go", "build", "-ldflags=-s -w", "-o", target, ".")
 	build.Dir = filepath.Join(root, "devserver")
 	build.Env = append(os.Environ(), "CGO_ENABLED=0", "GOWORK=off")
 	if out, err := build.CombinedOutput(); err != nil {
 		return "", fmt.Errorf("build the embedded Temporal server: %w\n%s", err, out)
-	}
-	if err := os.Rename(fresh, target); err != nil {
-		return "", fmt.Errorf("build the embedded Temporal server: %w", err)
 	}
 	return target, nil
 }
