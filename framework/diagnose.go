@@ -59,7 +59,7 @@ func look(pattern string) *regexp.Regexp { return regexp.MustCompile(`(?i)` + pa
 // what is certain and particular comes before what may just follow from it.
 var symptoms = []symptom{
 	{"out_of_memory", "", look(`JavaScript heap out of memory|Reached heap limit|Cannot allocate memory|\bENOMEM\b|std::bad_alloc`), outOfMemory},
-	{"disk_full", "", look(`\bENOSPC\b|No space left on device|Disk quota exceeded`), diskFull},
+	{"disk_full", "", look(`\bENOSPC\b|\bEFBIG\b|No space left on device|Disk quota exceeded`), diskFull},
 	{"too_many_processes", "", look(`spawn \S+ EAGAIN|fork: (retry: )?Resource temporarily unavailable|can't fork|pthread_create: Resource temporarily unavailable|failed to spawn thread`), tooManyProcesses},
 
 	{"lockfile_out_of_sync", PhaseInstall, look(`can only install packages when your package\.json and package-lock\.json.*are in sync|ERR_PNPM_OUTDATED_LOCKFILE|Your lockfile needs to be updated|lockfile had changes, but lockfile is frozen|YN0028|lockfile would have been (modified|created)`),
@@ -74,8 +74,8 @@ var symptoms = []symptom{
 		"A package is not the one the lockfile was made with: delete {lock} and node_modules, run {pm} install, and deploy the new lockfile."},
 	{"package_not_found", PhaseInstall, look(`404 Not Found - GET \S+/([^/\s]+) |'([^']+@[^']+)' is not in this registry|No matching version found for (\S+[^.\s])|ERR_PNPM_(?:FETCH_404|NO_MATCHING_VERSION)|\bETARGET\b|error: (?:GET \S+ - 404|No version matching)`),
 		"A package or version does not exist in the registry$(: $1): check its name and version in package.json, and that it is not private."},
-	{"registry_refused", PhaseInstall, look(`\bE40[13]\b|ERR_PNPM_FETCH_40[13]|401 Unauthorized|403 Forbidden|tunnel(ing|ling)? .*(403|could not be established)|HTTP Tunneling|Request was cancelled.*proxy`),
-		"The package registry refused: builds reach only the allowed registries, and private packages need a token in .npmrc that comes from a variable of the project."},
+	{"registry_refused", PhaseInstall, look(`\bE40[13]\b|ERR_PNPM_FETCH_40[13]|401 Unauthorized|403 Forbidden|tunnel(ing|ling)? .*(403|could not be established)|HTTP Tunneling|ProxyConnectFailed|Bad response: 40[13]`),
+		"A download was refused: builds reach only the allowed package registries, no other addresses, and private packages need a token in .npmrc that comes from a variable of the project."},
 	{"registry_unreachable", PhaseInstall, look(`\b(ENOTFOUND|EAI_AGAIN|ECONNREFUSED|ECONNRESET|ETIMEDOUT|ERR_SOCKET_TIMEOUT|UND_ERR_CONNECT_TIMEOUT|ERR_PNPM_META_FETCH_FAIL)\b|ConnectionRefused|network (request|connectivity)`),
 		"The package registry could not be reached: only the allowed registries can be, so look for other hosts in .npmrc, in the lockfile and in dependencies given by address; otherwise deploy again."},
 	{"git_dependency", PhaseInstall, look(`git ls-remote|Could not resolve host: |spawn git ENOENT|ERR_PNPM_GIT`),

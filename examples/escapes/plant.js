@@ -24,7 +24,7 @@ const plants = {
   },
   huge() {
     const file = openSync("dist/huge.bin", "w");
-    ftruncateSync(file, 64 * 2 ** 30);
+    ftruncateSync(file, 2 ** 30);
     closeSync(file);
   },
 };
