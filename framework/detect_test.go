@@ -246,6 +246,32 @@ func TestDetect_commonEnvironmentAndItsExceptions(t *testing.T) {
 	require.Equal(t, "1", cra.Env["DO_NOT_TRACK"])
 }
 
+func TestDetect_installIsReusableOnlyWhenItsInputsAreKnown(t *testing.T) {
+	lock := `{"lockfileVersion":3}`
+	plan := detect(t, memory{"package.json": viteManifest, "package-lock.json": lock, ".npmrc": ""})
+	require.True(t, plan.Reusable)
+	require.Equal(t, []string{"package-lock.json", "package.json", ".npmrc"}, plan.InstallInputs)
+	require.Empty(t, plan.InstallScripts)
+
+	plan = detect(t, memory{"package.json": `{"scripts":{"postinstall":"nuxt prepare","generate":"nuxt generate"},"dependencies":{"nuxt":"4"}}`, "package-lock.json": lock})
+	require.True(t, plan.Reusable)
+	require.Equal(t, [][]string{{"npm", "run", "postinstall"}}, plan.InstallScripts)
+
+	for name, files := range map[string]memory{
+		"no lockfile":    {"package.json": viteManifest},
+		"a folder":       {"package.json": `{"dependencies":{"vite":"8","mine":"file:../mine"}}`, "package-lock.json": lock},
+		"workspaces":     {"package.json": `{"workspaces":["a"],"dependencies":{"vite":"8"}}`, "package-lock.json": lock},
+		"patch-package":  {"package.json": `{"scripts":{"postinstall":"patch-package"},"dependencies":{"vite":"8"}}`, "package-lock.json": lock},
+		"patches":        {"package.json": `{"pnpm":{"patchedDependencies":{}},"dependencies":{"vite":"8"}}`, "pnpm-lock.yaml": "lockfileVersion: '9.0'\n"},
+		"pnpmfile":       {"package.json": viteManifest, "pnpm-lock.yaml": "lockfileVersion: '9.0'\n", ".pnpmfile.cjs": ""},
+		"plugins":        {"package.json": viteManifest, "yarn.lock": "__metadata:\n  version: 8\n", ".yarnrc.yml": "plugins:\n  - x\n"},
+		"own command":    {"package.json": viteManifest, "package-lock.json": lock, "slipway.json": `{"installCommand":"npm ci"}`},
+		"older lockfile": {"package.json": viteManifest, "pnpm-lock.yaml": "lockfileVersion: '6.0'\n"},
+	} {
+		require.False(t, detect(t, files).Reusable, name)
+	}
+}
+
 func TestFindOutput_refusesServerPrograms(t *testing.T) {
 	plan := detect(t, memory{"package.json": `{"scripts":{"build":"astro build"},"dependencies":{"astro":"7"}}`})
 	has := map[string]bool{"dist": true}

@@ -63,6 +63,13 @@ type Plan struct {
 	Install []string `json:"install,omitempty"`
 	// InstallDir is Root, or the folder above it that has the lockfile.
 	InstallDir string `json:"installDir"`
+	// Reusable says that the node_modules of an Install can stand in for the next
+	// one that has the same InstallInputs (paths from the top), the same
+	// toolchain and the same variables. InstallScripts are then still to be run,
+	// in InstallDir, since they may look at any file of the project.
+	Reusable       bool       `json:"reusable,omitempty"`
+	InstallInputs  []string   `json:"installInputs,omitempty"`
+	InstallScripts [][]string `json:"installScripts,omitempty"`
 	// Build makes the output, run in Root; nil means the files are the site.
 	Build []string `json:"build,omitempty"`
 	// Root is the project's folder from the top, "." when it is the top.

@@ -11,15 +11,18 @@ import (
 
 // manifest is the part of package.json that decides how a project is built.
 type manifest struct {
-	Scripts        map[string]string
-	Dependencies   map[string]bool
+	Scripts map[string]string
+	// Dependencies is where each comes from, usually a range of versions.
+	Dependencies   map[string]string
 	PackageManager string
 	Workspaces     bool
+	// Patches says that installed packages are changed by files of the project.
+	Patches bool
 }
 
 func (m *manifest) dependsOnOneOf(packages []string) bool {
 	for _, name := range packages {
-		if m.Dependencies[name] {
+		if _, depends := m.Dependencies[name]; depends {
 			return true
 		}
 	}
@@ -42,10 +45,12 @@ func parseManifest(name string, content []byte) (*manifest, error) {
 	if err := json.Unmarshal(trimBOM(content), &fields); err != nil {
 		return nil, models.Wrap(models.CodeValidation, err, name+" is not a valid JSON object: "+err.Error()+".")
 	}
-	parsed := &manifest{Scripts: map[string]string{}, Dependencies: map[string]bool{}}
+	parsed := &manifest{Scripts: map[string]string{}, Dependencies: map[string]string{}}
 	for _, field := range []string{"dependencies", "devDependencies", "optionalDependencies"} {
-		for dependency := range object(fields[field]) {
-			parsed.Dependencies[dependency] = true
+		for dependency, raw := range object(fields[field]) {
+			var from string
+			_ = json.Unmarshal(raw, &from) // else as if it were empty
+			parsed.Dependencies[dependency] = from
 		}
 	}
 	for script, raw := range object(fields["scripts"]) {
@@ -60,6 +65,7 @@ func parseManifest(name string, content []byte) (*manifest, error) {
 	}
 	workspaces := bytes.TrimSpace(fields["workspaces"])
 	parsed.Workspaces = len(workspaces) > 0 && !bytes.Equal(workspaces, []byte("null")) && !bytes.Equal(workspaces, []byte("[]"))
+	parsed.Patches = bytes.Contains(content, []byte(`"patchedDependencies"`)) || bytes.Contains(content, []byte(`"patch:`))
 	return parsed, nil
 }
 

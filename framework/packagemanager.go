@@ -74,7 +74,7 @@ func (p project) planInstall(plan *Plan) error {
 		plan.Env["YARN_NODE_LINKER"] = "node-modules"
 	}
 	plan.Install = installCommand(plan.PackageManager, plan.Frozen, berry)
-	return nil
+	return p.planReuse(plan)
 }
 
 // namedManager reads the packageManager field: name@version.

@@ -200,7 +200,8 @@ func (s settings) override(plan *Plan) {
 		plan.Install = s.install.argv()
 		// What a command of the project's own installs does not follow from the
 		// lockfile alone.
-		plan.Frozen = false
+		plan.Frozen, plan.Reusable = false, false
+		plan.InstallInputs, plan.InstallScripts = nil, nil
 		plan.InstallDir = plan.Root
 	}
 	if s.build.set {
