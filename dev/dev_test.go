@@ -283,7 +283,7 @@ func TestRun_busyPortNamesItsSetting(t *testing.T) {
 	opts.DispatcherAddr = listener.Addr().String()
 	err = Run(t.Context(), opts)
 	require.ErrorContains(t, err, listener.Addr().String())
-	require.ErrorContains(t, err, "SLIPWAY_DISPATCHER_ADDR")
+	require.ErrorContains(t, err, "SLIPWAY_DISPATCHER_PORT")
 }
 
 func TestReadCredentials_damagedFileSaysWhatToDo(t *testing.T) {

@@ -30,8 +30,8 @@ func (h *house) choosePorts(ctx context.Context) error {
 		addr          *string
 		part, setting string
 	}{
-		{&h.env.APIAddr, "the API", "SLIPWAY_API_ADDR"},
-		{&h.env.DispatcherAddr, "the dispatcher", "SLIPWAY_DISPATCHER_ADDR"},
+		{&h.env.APIAddr, "the API", "SLIPWAY_API_PORT"},
+		{&h.env.DispatcherAddr, "the dispatcher", "SLIPWAY_DISPATCHER_PORT"},
 		{&temporal, "Temporal", "SLIPWAY_TEMPORAL_PORT"},
 		{&ui, "Temporal's Web UI", "SLIPWAY_TEMPORAL_UI_PORT"},
 		{&postgres, "PostgreSQL", "SLIPWAY_POSTGRES_PORT"},
