@@ -103,8 +103,13 @@ func (p *program) send(ctx context.Context, client *Client, creds Credentials, f
 		verb = "Created"
 	}
 	v.note(fmt.Sprintf("%s project %s: %s, %s", verb, project.WorkerName, plural(len(source.Files), "file"), formatBytes(source.Bytes())))
-	if err := upload(ctx, client, source, v.upload); err != nil {
+	sent, err := upload(ctx, client, source, v.upload)
+	if err != nil {
 		return DeployAnswer{}, err
+	}
+	if sent.total > 0 {
+		v.upload(uploadState{})
+		v.note(fmt.Sprintf("Uploaded %s, %s", plural(sent.total, "file"), formatBytes(sent.totalBytes)))
 	}
 	return client.Deploy(ctx, DeployRequest{
 		ProjectID: project.ID, OrgID: creds.OrganizationID, UserID: creds.UserID,

@@ -38,7 +38,7 @@ func TestDeploy_sendsTheFolderAndPrintsTheURL(t *testing.T) {
 	require.Equal(t, ExitOK, got.code, got.err)
 	require.Equal(t, "http://site.localhost:3005/\n", got.out)
 	require.Contains(t, got.err, "Created project my-site: 4 files, 44 B\n")
-	require.Contains(t, got.err, "Uploaded 3 files (30 B)\n")
+	require.Contains(t, got.err, "Uploaded 3 files, 30 B\n")
 	require.Contains(t, got.err, "[build] started\n")
 	require.Contains(t, got.err, "  | npm ci\n  | built in 2s\n")
 	require.Contains(t, got.err, "[cleanup] completed in 0.5s\n")

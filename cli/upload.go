@@ -23,11 +23,11 @@ type uploadState struct {
 }
 
 // upload sends the files whose bytes the API does not have yet, each content
-// once. progress is called from one goroutine at a time.
-func upload(ctx context.Context, client *Client, source *Source, progress func(uploadState)) error {
+// once, and says how much that was. progress is called from one goroutine at a time.
+func upload(ctx context.Context, client *Client, source *Source, progress func(uploadState)) (uploadState, error) {
 	missing, err := missingFiles(ctx, client, source.Files)
 	if err != nil {
-		return err
+		return uploadState{}, err
 	}
 	state := uploadState{total: len(missing)}
 	for _, file := range missing {
@@ -58,7 +58,8 @@ func upload(ctx context.Context, client *Client, source *Source, progress func(u
 			return nil
 		})
 	}
-	return group.Wait()
+	err = group.Wait()
+	return state, err
 }
 
 // missingFiles picks, for each digest the API lacks, one file that has it.

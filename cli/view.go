@@ -13,7 +13,7 @@ import (
 type view interface {
 	// note shows a line of our own.
 	note(text string)
-	// upload shows how far sending the files is.
+	// upload shows how far sending the files is; the zero state ends that.
 	upload(u uploadState)
 	// status shows a new state.
 	status(s models.Status)
@@ -75,25 +75,15 @@ func (c *stepClock) took(step models.Step, s models.StepStatus) time.Duration {
 
 // plainView writes one line for each thing that happens, for logs and pipes.
 type plainView struct {
-	w        io.Writer
-	clock    *stepClock
-	states   map[models.Step]models.StepState
-	outcome  models.Outcome
-	started  bool
-	uploaded bool
+	w       io.Writer
+	clock   *stepClock
+	states  map[models.Step]models.StepState
+	started bool
 }
 
 func (v *plainView) note(text string) { fmt.Fprintln(v.w, text) }
 
-func (v *plainView) upload(u uploadState) {
-	if v.uploaded || u.sent < u.total {
-		return
-	}
-	v.uploaded = true
-	if u.total > 0 {
-		fmt.Fprintf(v.w, "Uploaded %s (%s)\n", plural(u.total, "file"), formatBytes(u.totalBytes))
-	}
-}
+func (v *plainView) upload(uploadState) {}
 
 func (v *plainView) status(s models.Status) {
 	if v.states == nil {
@@ -187,6 +177,8 @@ func (v *terminalView) redraw() {
 		v.screen.draw(v.stepLines())
 	case v.sending.total > 0:
 		v.screen.draw([]string{v.uploadLine()})
+	default:
+		v.screen.draw(nil)
 	}
 }
 
@@ -210,6 +202,9 @@ func (v *terminalView) stepLines() []string {
 	}
 	elapsed := formatDuration(v.clock.now().Sub(v.started))
 	progress := fmt.Sprintf("  %s %3d%%  %s", v.style.cyan(bar(float64(v.current.Progress)/models.ProgressDone, barColumns)), v.current.Progress, elapsed)
+	if v.current.Status == models.StatusQueued {
+		progress += v.style.dim("  queued")
+	}
 	if v.current.Stale {
 		progress += v.style.dim("  (no worker answers; last recorded state)")
 	}
