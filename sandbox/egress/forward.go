@@ -4,6 +4,7 @@ import (
 	"io"
 	"net"
 	"sync"
+	"time"
 )
 
 // Forward carries every connection the listener accepts to a unix socket and
@@ -23,13 +24,23 @@ func forwardOne(conn net.Conn, socket string) {
 	defer conn.Close()
 	upstream, err := net.Dial("unix", socket)
 	if err != nil {
-		// The build's tools show this answer.
-		_, _ = io.WriteString(conn, "HTTP/1.1 502 Bad Gateway\r\nContent-Type: text/plain\r\nConnection: close\r\n\r\n"+
-			"The platform's registry proxy is not reachable; the build has to be started again.\n")
+		answerUnreachable(conn)
 		return
 	}
 	defer upstream.Close()
 	splice(conn, upstream)
+}
+
+// answerUnreachable says what a build's tools will show. Closing with a request
+// unread would reset the connection and take the answer along.
+func answerUnreachable(conn net.Conn) {
+	_ = conn.SetDeadline(time.Now().Add(time.Second))
+	_, _ = io.WriteString(conn, "HTTP/1.1 502 Bad Gateway\r\nContent-Type: text/plain\r\nConnection: close\r\n\r\n"+
+		"The platform's registry proxy is not reachable; the build has to be started again.\n")
+	if half, ok := conn.(interface{ CloseWrite() error }); ok {
+		_ = half.CloseWrite()
+	}
+	_, _ = io.Copy(io.Discard, io.LimitReader(conn, 64<<10))
 }
 
 // splice copies both ways until both ends are done, passing on half-closes.

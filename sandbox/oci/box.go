@@ -76,7 +76,10 @@ func (b *box) Upload(ctx context.Context, files iter.Seq2[sandbox.File, error]) 
 	case err != nil:
 		return err
 	case result.LimitHit == sandbox.LimitDisk:
-		return models.Errorf(models.CodeBuildFailed, "the project's files do not fit the sandbox's disk")
+		return models.Errorf(models.CodeBuildFailed, "the project's files do not fit the sandbox's disk of %d bytes",
+			b.record.Limits.DiskBytes)
+	case result.LimitHit == sandbox.LimitMemory:
+		return b.outOfMemory()
 	case result.ExitCode == guest.ExitRefused:
 		return models.Errorf(models.CodeValidation, "the project's files cannot be written: %s", said.last())
 	case result.ExitCode != 0:
@@ -129,6 +132,9 @@ func (b *box) pack(ctx context.Context, command, dir string, read func(io.Reader
 	switch {
 	case err != nil:
 		out.CloseWithError(err)
+	case result.LimitHit == sandbox.LimitMemory:
+		err = b.outOfMemory()
+		out.CloseWithError(err)
 	case result.ExitCode == guest.ExitAbsent:
 		err = models.Wrap(models.CodeBuildFailed, fs.ErrNotExist, fmt.Sprintf("there is no folder %q in the workspace", dir))
 		out.CloseWithError(err)
@@ -147,6 +153,11 @@ func (b *box) pack(ctx context.Context, command, dir string, read func(io.Reader
 		return readErr
 	}
 	return err
+}
+
+func (b *box) outOfMemory() error {
+	return models.Errorf(models.CodeBuildFailed, "the sandbox's memory of %d bytes, of which files are part, is used up",
+		b.record.Limits.MemoryBytes)
 }
 
 // guest runs one of the guest's own commands as the build user.

@@ -79,10 +79,14 @@ func (b *box) exec(ctx context.Context, cmd sandbox.Command, command string) (sa
 		return sandbox.Result{ExitCode: 137, LimitHit: sandbox.LimitTimeout, Duration: time.Since(began)}, nil
 	case !p.alive(id, b.pid):
 		return sandbox.Result{}, gone(id)
-	case startErr != nil:
+	}
+	result := b.result(report, before, time.Since(began))
+	// Files alone can use up the memory: then nothing starts any more, which
+	// is the build's doing.
+	if startErr != nil && !result.OOMKilled {
 		return sandbox.Result{}, startErr
 	}
-	return b.result(report, before, time.Since(began)), nil
+	return result, nil
 }
 
 // start has the runtime start the supervisor.
