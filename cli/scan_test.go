@@ -2,7 +2,6 @@ package cli
 
 import (
 	"os"
-	"os/exec"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -50,10 +49,8 @@ func TestScan_refusesWhatIsTooBigAndNamesIt(t *testing.T) {
 }
 
 func TestScan_followsTheRulesOfTheRepositoryAround(t *testing.T) {
-	needGit(t)
 	top := t.TempDir()
-	command := exec.Command("git", "init", "-q", top)
-	require.NoError(t, command.Run())
+	makeRepository(t, top)
 	writeFile(t, filepath.Join(top, ".gitignore"), "*.log\n/apps/web/tmp\ndist/\n")
 	writeFile(t, filepath.Join(top, "apps", ".gitignore"), "!keep.log\n")
 	for _, name := range []string{"index.html", "a.log", "keep.log", "tmp/x", "dist/y.js"} {
