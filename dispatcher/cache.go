@@ -99,5 +99,6 @@ func (c *cache[V]) shard(key blob.Key) *cacheShard[V] {
 	if key.Digest == "" {
 		return &c.shards[0]
 	}
-	return &c.shards[key.Digest[0]%cacheShards]
+	digit := key.Digest[0]
+	return &c.shards[(digit&15+digit>>6*9)%cacheShards]
 }

@@ -11,13 +11,14 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/slipwayhq/slipway/assets"
 	"github.com/slipwayhq/slipway/dispatcher"
 	"github.com/slipwayhq/slipway/models"
 )
 
 func TestRoutes_areReadOnceAndKept(t *testing.T) {
 	w := newWorld(t, nil)
-	w.deploy("my-app", files{"/index.html": "one"})
+	w.board.place(models.WorkerRouteKey("my-app"), org, w.release(assets.Config{}, files{"/index.html": "one"}))
 	for range 20 {
 		require.Equal(t, "one", w.get("my-app.localhost", "/").body)
 	}
@@ -26,7 +27,7 @@ func TestRoutes_areReadOnceAndKept(t *testing.T) {
 
 func TestRoutes_manyFirstRequestsMakeOneRead(t *testing.T) {
 	w := newWorld(t, nil)
-	w.deploy("my-app", files{"/index.html": "one"})
+	w.board.place(models.WorkerRouteKey("my-app"), org, w.release(assets.Config{}, files{"/index.html": "one"}))
 	open := make(chan struct{})
 	w.board.hold = func(models.Route) { <-open }
 	var waiting sync.WaitGroup
@@ -108,7 +109,7 @@ func TestRoutes_anAnnouncedOneServesItsOldReleaseWhenItCannotBeReadAgain(t *test
 
 func TestRoutes_aSlowReadNeverUndoesANewerFlip(t *testing.T) {
 	w := newWorld(t, nil)
-	w.deploy("my-app", files{"/index.html": "one"})
+	w.board.place(models.WorkerRouteKey("my-app"), org, w.release(assets.Config{}, files{"/index.html": "one"}))
 	first := w.board.rows[models.WorkerRouteKey("my-app")].Generation
 	var slow atomic.Bool
 	slow.Store(true)
@@ -150,6 +151,27 @@ func slowGet(w *world) string {
 	return string(body[:n])
 }
 
+func TestRoutes_aHangingDatabaseDelaysAChangedRouteOnlyOnce(t *testing.T) {
+	w := newWorld(t, nil)
+	w.deploy("my-app", files{"/index.html": "one"})
+	require.Equal(t, "one", w.get("my-app.localhost", "/").body)
+	open := make(chan struct{})
+	defer close(open)
+	w.board.mu.Lock()
+	w.board.hold = func(models.Route) { <-open }
+	w.board.announce(models.WorkerRouteKey("my-app"))
+	w.board.mu.Unlock()
+	eventually(t, func() bool {
+		began := time.Now()
+		body := w.get("my-app.localhost", "/").body
+		require.Equal(t, "one", body)
+		return time.Since(began) > 500*time.Millisecond
+	})
+	began := time.Now()
+	require.Equal(t, "one", w.get("my-app.localhost", "/").body)
+	require.Less(t, time.Since(began), 500*time.Millisecond)
+}
+
 func TestRoutes_withoutAnnouncementsAFlipIsSeenSoon(t *testing.T) {
 	w := newWorld(t, nil)
 	quiet := newWorld(t, func(o *dispatcher.Options) { o.Routes, o.Blobs, o.Invalidations = w.board, w.blobs, nil })
@@ -176,6 +198,7 @@ func TestDispatcher_servesManyWhileRoutesFlipAndTheDatabaseComesAndGoes(t *testi
 	}
 	stop := make(chan struct{})
 	var workers sync.WaitGroup
+	var served atomic.Int64
 	for worker := range 4 {
 		workers.Go(func() {
 			for i := 0; ; i++ {
@@ -194,13 +217,15 @@ func TestDispatcher_servesManyWhileRoutesFlipAndTheDatabaseComesAndGoes(t *testi
 				} else if a.status != 200 || !strings.HasPrefix(a.body, fmt.Sprintf("app %d ", site)) {
 					t.Errorf("%s of %d: %d %.40q", path, site, a.status, a.body)
 				}
+				served.Add(1)
 			}
 		})
 	}
 	for version := 1; version <= 30; version++ {
 		flip(version%sites, version)
 		w.board.setDown(version%10 == 5)
-		time.Sleep(10 * time.Millisecond)
+		enough := served.Load() + 20
+		eventually(t, func() bool { return served.Load() >= enough })
 	}
 	w.board.setDown(false)
 	close(stop)

@@ -29,6 +29,12 @@ const (
 	retryAfter = time.Second
 	// loadTimeout bounds one read of a route.
 	loadTimeout = 5 * time.Second
+	// staleWait is how long a request waits for a route that changed to be read
+	// again before it is served the old one.
+	staleWait = time.Second
+	// maxReads bounds the reads at once, so that strangers trying names cannot
+	// take every connection to the database.
+	maxReads = 32
 )
 
 // routeTable keeps routes in memory. Reading takes no lock: a shard's map is
@@ -39,6 +45,7 @@ type routeTable struct {
 	seed   maphash.Seed
 	shards [routeShards]routeShard
 	loads  singleflight.Group
+	reads  chan struct{}
 	// heard says that changes are being announced.
 	heard atomic.Bool
 
@@ -64,7 +71,7 @@ type routeEntry struct {
 }
 
 func newRouteTable(source Routes, log logrus.FieldLogger) *routeTable {
-	t := &routeTable{source: source, log: log, seed: maphash.MakeSeed(), negatives: make(map[string]time.Time)}
+	t := &routeTable{source: source, log: log, seed: maphash.MakeSeed(), reads: make(chan struct{}, maxReads), negatives: make(map[string]time.Time)}
 	for i := range t.shards {
 		t.shards[i].entries.Store(&map[string]*routeEntry{})
 	}
@@ -94,6 +101,8 @@ func (t *routeTable) get(ctx context.Context, key string) (*models.Route, error)
 		t.loads.DoChan(key, func() (any, error) { return t.read(shard, key) })
 		return &entry.route, nil
 	}
+	ctx, cancel := context.WithTimeout(ctx, staleWait)
+	defer cancel()
 	route, err := t.load(ctx, shard, key)
 	if err != nil && models.CodeOf(err) != models.CodeNotFound {
 		entry.retryAt.Store(time.Now().Add(retryAfter).UnixNano())
@@ -111,7 +120,7 @@ func (t *routeTable) load(ctx context.Context, shard *routeShard, key string) (*
 		}
 		return result.Val.(*models.Route), nil
 	case <-ctx.Done():
-		return nil, models.Wrap(models.CodeDatabase, ctx.Err(), "The request ended before its route was read")
+		return nil, models.Wrap(models.CodeDatabase, ctx.Err(), "The route was not read in time")
 	}
 }
 
@@ -119,6 +128,12 @@ func (t *routeTable) load(ctx context.Context, shard *routeShard, key string) (*
 func (t *routeTable) read(shard *routeShard, key string) (*models.Route, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), loadTimeout)
 	defer cancel()
+	select {
+	case t.reads <- struct{}{}:
+		defer func() { <-t.reads }()
+	case <-ctx.Done():
+		return nil, models.Wrap(models.CodeDatabase, ctx.Err(), "The route was not read in time")
+	}
 	epoch := shard.epoch.Load()
 	route, err := t.source.Route(ctx, key)
 	switch {

@@ -52,8 +52,10 @@ func newHosts(domain string, own, reserved []string) hosts {
 		own:      map[string]bool{domain: true, "dispatcher." + domain: true, "localhost": true},
 		reserved: reserved,
 	}
-	for _, host := range own {
-		h.own[strings.ToLower(strings.Trim(host, ". "))] = true
+	for _, hostport := range own {
+		if host, ok := cutPort(strings.TrimSpace(hostport)); ok {
+			h.own[strings.ToLower(strings.TrimSuffix(host, "."))] = true
+		}
 	}
 	return h
 }

@@ -34,6 +34,7 @@ type board struct {
 	next      int64
 	down      bool
 	listeners map[chan string]context.CancelCauseFunc
+	connected int
 
 	reads atomic.Int64
 	// hold, when set, is called with each row after it was read and before it is returned.
@@ -81,6 +82,8 @@ func (b *board) Listen(ctx context.Context, channel string, connected func(), no
 		b.mu.Unlock()
 	}()
 	connected()
+	b.count(1)
+	defer b.count(-1)
 	for {
 		select {
 		case key := <-changes:
@@ -102,12 +105,19 @@ func (b *board) Ping(context.Context) error {
 
 // flip points a key at a release and announces it.
 func (b *board) flip(key, org, digest string) {
+	b.place(key, org, digest)
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.announce(key)
+}
+
+// place points a key at a release and says nothing.
+func (b *board) place(key, org, digest string) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.next++
 	_, name, _ := strings.Cut(key, ":")
 	b.rows[key] = models.Route{Key: key, OrganizationID: org, WorkerName: name, ReleaseID: "rel-" + digest[:8], ManifestDigest: digest, Generation: b.next}
-	b.announce(key)
 }
 
 func (b *board) remove(key string) {
@@ -138,7 +148,13 @@ func (b *board) setDown(down bool) {
 func (b *board) listening() bool {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	return len(b.listeners) > 0
+	return b.connected > 0
+}
+
+func (b *board) count(n int) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.connected += n
 }
 
 // world is a running dispatcher with its parts.
