@@ -97,6 +97,11 @@ type Limits struct {
 	HeaderTimeout time.Duration
 	// IdleTimeout closes a connection without requests; default 2 min.
 	IdleTimeout time.Duration
+	// SlowGrace and SlowRate bound the time a client takes to read a large
+	// answer: the grace, default 1 min, and the time for its length at this
+	// rate, default 16 KiB/s.
+	SlowGrace time.Duration
+	SlowRate  int64
 }
 
 func (l Limits) withDefaults() Limits {
@@ -117,6 +122,12 @@ func (l Limits) withDefaults() Limits {
 	}
 	if l.IdleTimeout == 0 {
 		l.IdleTimeout = 2 * time.Minute
+	}
+	if l.SlowGrace == 0 {
+		l.SlowGrace = time.Minute
+	}
+	if l.SlowRate == 0 {
+		l.SlowRate = 16 << 10
 	}
 	return l
 }

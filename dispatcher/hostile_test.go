@@ -146,3 +146,22 @@ func TestHostile_sizesAndSlownessAreBounded(t *testing.T) {
 	_, err = io.ReadAll(conn)
 	require.NoError(t, err, "a header that does not come to its end is not waited for")
 }
+
+func TestHostile_aClientThatDoesNotReadIsCutOff(t *testing.T) {
+	w := newWorld(t, func(o *dispatcher.Options) {
+		o.Limits.SlowGrace = 200 * time.Millisecond
+		o.Limits.SlowRate = 1 << 30
+	})
+	const size = 32 << 20 // more than both ends of a connection buffer
+	w.deploy("my-app", files{"/large.bin": strings.Repeat("x", size)})
+	conn, err := net.Dial("tcp", w.addr)
+	require.NoError(t, err)
+	defer func() { _ = conn.Close() }()
+	_, err = io.WriteString(conn, "GET /large.bin HTTP/1.1\r\nHost: my-app.localhost\r\n\r\n")
+	require.NoError(t, err)
+	time.Sleep(time.Second) // not a wait for something: the client is what is slow
+	require.NoError(t, conn.SetDeadline(time.Now().Add(10*time.Second)))
+	read, _ := io.Copy(io.Discard, conn)
+	require.Less(t, read, int64(size), "the rest was not sent")
+	require.Equal(t, 206, w.get("my-app.localhost", "/large.bin", "Range", "bytes=0-9").status)
+}

@@ -4,6 +4,7 @@ import (
 	"io"
 	"net/http"
 	"strings"
+	"time"
 
 	"github.com/slipwayhq/slipway/assets"
 )
@@ -42,12 +43,25 @@ func (d *Dispatcher) serveStatic(x *exchange, target target, release *release) {
 	guard(header, target)
 	x.status = answer.Status
 	x.w.WriteHeader(answer.Status)
-	send(x.w, body, answer.Body.Length)
+	d.send(x.w, body, answer.Body.Length)
 }
+
+// bufferedBytes is what the kernel takes for a connection without the client
+// having to read, at the least.
+const bufferedBytes = 64 << 10
 
 // send copies a body. When it breaks off, the connection is cut, so that the
 // client sees that it has not got everything.
-func send(w http.ResponseWriter, body content, length int64) {
+func (d *Dispatcher) send(w http.ResponseWriter, body content, length int64) {
+	if length > bufferedBytes {
+		// A client that reads a byte a minute would hold a file open for days.
+		// Small answers need no timer: the kernel buffers them.
+		limits := &d.opts.Limits
+		allowed := limits.SlowGrace + time.Duration(length/limits.SlowRate)*time.Second
+		connection := http.NewResponseController(w)
+		_ = connection.SetWriteDeadline(time.Now().Add(allowed))
+		defer func() { _ = connection.SetWriteDeadline(time.Time{}) }()
+	}
 	if body.reader == nil {
 		if len(body.bytes) > 0 {
 			_, _ = w.Write(body.bytes)
