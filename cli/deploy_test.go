@@ -118,8 +118,8 @@ func (d discard) WriteHeader(int)             {}
 func TestDeploy_failsWithTheDiagnosis(t *testing.T) {
 	f := newFakeAPI(t)
 	s := statusAt(4, models.StepBuild)
-	s.Status, s.Outcome, s.Error, s.ErrorCode = models.StatusFailed, models.OutcomeRejected, "The build failed.", models.CodeBuildFailed
-	s.Steps.Build.Status, s.Steps.Build.Error = models.StepFailed, "The build failed."
+	s.Status, s.Outcome, s.Error, s.ErrorCode = models.StatusFailed, models.OutcomeRejected, "The build failed. Add a build script.", models.CodeBuildFailed
+	s.Steps.Build.Status, s.Steps.Build.Error = models.StepFailed, "The build failed. Add a build script."
 	s.Diagnosis = &models.Diagnosis{Step: "build", Command: "npm run build", ExitCode: 1, Cause: "missing_script", Advice: "Add a build script.", Tail: []string{"npm error \x1b[31mMissing script\x1b]0;owned\x07", "x"}}
 	f.statuses = []models.Status{s}
 	got := f.run("deploy", site(t))

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"strings"
 	"time"
 
 	"github.com/slipwayhq/slipway/models"
@@ -214,10 +215,27 @@ func outcomeLines(s models.Status, style style) []string {
 	}
 	lines := []string{style.red(head) + "."}
 	if s.Error != "" {
-		lines = append(lines, "  "+printable(s.Error))
+		lines = append(lines, "  "+printable(withoutAdvice(s).Error))
 	}
 	lines = append(lines, diagnosisLines(s.Diagnosis, style)...)
 	return append(lines, next...)
+}
+
+// withoutAdvice takes out of the errors the advice that the diagnosis gives in a
+// line of its own.
+func withoutAdvice(s models.Status) models.Status {
+	if s.Diagnosis == nil || s.Diagnosis.Advice == "" {
+		return s
+	}
+	trim := func(text string) string {
+		return firstOf(strings.TrimSpace(strings.TrimSuffix(text, s.Diagnosis.Advice)), text)
+	}
+	s.Error = trim(s.Error)
+	for _, step := range models.AllSteps() {
+		line := s.Steps.Of(step)
+		line.Error = trim(line.Error)
+	}
+	return s
 }
 
 // diagnosisLines show what went wrong in a build: the cause, what to do, and the
@@ -239,7 +257,7 @@ func diagnosisLines(d *models.Diagnosis, style style) []string {
 	if len(d.Tail) > 0 {
 		lines = append(lines, "  The last lines of its output:")
 		for _, line := range d.Tail {
-			lines = append(lines, style.dim("  │ "+printable(line)))
+			lines = append(lines, style.dim(logLine("│", line)))
 		}
 	}
 	return lines

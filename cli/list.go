@@ -31,13 +31,13 @@ newest first; with --projects the projects of your organization.`,
 				return err
 			}
 			if projects {
-				return showList(cmd, p, client, "/projects", nil, limit, "no project yet; 'slipway deploy' makes one", projectTable)
+				return showList(cmd, p, client, "/projects", nil, limit, "There is no project yet; 'slipway deploy' makes one.", projectTable)
 			}
 			id, err := p.projectID(cmd, client)
 			if err != nil {
 				return err
 			}
-			return showList(cmd, p, client, "/deployments", url.Values{"projectId": {id}}, limit, "no deployment yet; 'slipway deploy' makes one", deploymentTable)
+			return showList(cmd, p, client, "/deployments", url.Values{"projectId": {id}}, limit, "There is no deployment yet; 'slipway deploy' makes one.", deploymentTable)
 		},
 	}
 	cmd.Flags().BoolVar(&projects, "projects", false, "list projects instead of deployments")
@@ -65,7 +65,7 @@ abandon' gives it up.`,
 			if err != nil {
 				return err
 			}
-			return showList(cmd, p, client, "/dead-letters", nil, limit, "no deployment is parked", deploymentTable)
+			return showList(cmd, p, client, "/dead-letters", nil, limit, "No deployment is parked.", deploymentTable)
 		},
 	}
 	addLimitFlag(cmd, &limit)
@@ -90,7 +90,7 @@ func showList[T any](cmd *cobra.Command, p *program, client *Client, path string
 		return p.printJSON(page)
 	}
 	if len(page.Items) == 0 {
-		fmt.Fprintf(p.err, "There is %s.\n", none)
+		fmt.Fprintln(p.err, none)
 		return nil
 	}
 	items := make([]T, len(page.Items))

@@ -28,7 +28,7 @@ func (p *program) releasesCommand() *cobra.Command {
 			if err != nil {
 				return err
 			}
-			return showList(cmd, p, client, "/projects/"+url.PathEscape(id)+"/releases", nil, limit, "no release yet; 'slipway deploy' makes one", releaseTable)
+			return showList(cmd, p, client, "/projects/"+url.PathEscape(id)+"/releases", nil, limit, "There is no release yet; 'slipway deploy' makes one.", releaseTable)
 		},
 	}
 	addLimitFlag(cmd, &limit)

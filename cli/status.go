@@ -73,6 +73,7 @@ func (p *program) printStatus(s models.Status) {
 	}
 	fmt.Fprintln(p.out)
 	clock := newStepClock(time.Now)
+	s = withoutAdvice(s)
 	for _, step := range models.AllSteps() {
 		line := *s.Steps.Of(step)
 		took := clock.took(step, line)

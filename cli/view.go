@@ -86,6 +86,7 @@ func (v *plainView) note(text string) { fmt.Fprintln(v.w, text) }
 func (v *plainView) upload(uploadState) {}
 
 func (v *plainView) status(s models.Status) {
+	s = withoutAdvice(s)
 	if v.states == nil {
 		v.states = make(map[models.Step]models.StepState)
 	}
@@ -104,9 +105,14 @@ func (v *plainView) status(s models.Status) {
 	}
 }
 
-func (v *plainView) log(line string) { fmt.Fprintf(v.w, "  | %s\n", printable(line)) }
+func (v *plainView) log(line string) { fmt.Fprintln(v.w, logLine("|", line)) }
 func (v *plainView) tick()           {}
 func (v *plainView) close()          {}
+
+// logLine is a line of build output as it is shown.
+func logLine(rule, line string) string {
+	return strings.TrimRight("  "+rule+" "+printable(line), " ")
+}
 
 // stepText describes a step's state.
 func stepText(s models.StepStatus, took time.Duration) string {
@@ -150,12 +156,12 @@ func (v *terminalView) status(s models.Status) {
 	if v.started.IsZero() {
 		v.started = v.clock.now()
 	}
-	v.current = s
+	v.current = withoutAdvice(s)
 	v.redraw()
 }
 
 func (v *terminalView) log(line string) {
-	v.screen.print(v.style.dim("  │ " + printable(line)))
+	v.screen.print(v.style.dim(logLine("│", line)))
 }
 
 func (v *terminalView) tick() {
