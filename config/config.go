@@ -135,6 +135,8 @@ type Dev struct {
 	TemporalPort   int `env:"SLIPWAY_TEMPORAL_PORT" envDefault:"7233"`
 	TemporalUIPort int `env:"SLIPWAY_TEMPORAL_UI_PORT" envDefault:"8233"`
 	PostgresPort   int `env:"SLIPWAY_POSTGRES_PORT" envDefault:"0"`
+	// Worker false leaves the worker out, for running it as a process of its own.
+	Worker bool `env:"SLIPWAY_DEV_WORKER" envDefault:"true"`
 	// TemporalBinary is the embedded server's program; empty looks beside
 	// slipway and on the PATH.
 	TemporalBinary string `env:"SLIPWAY_TEMPORAL_BINARY"`

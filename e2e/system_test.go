@@ -6,7 +6,6 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
-	"errors"
 	"fmt"
 	"io"
 	"io/fs"
@@ -23,6 +22,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/slipwayhq/slipway/dev/temporal"
 	"github.com/slipwayhq/slipway/models"
 )
 
@@ -34,16 +34,16 @@ func repository() string {
 
 // binaries builds what is run, once.
 var binaries = sync.OnceValue(func() error {
-	build := func(dir, out string, args ...string) error {
-		cmd := exec.Command("go", append([]string{"build", "-o", filepath.Join(repository(), "bin", out)}, args...)...)
-		cmd.Dir = filepath.Join(repository(), dir)
-		cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
-		if said, err := cmd.CombinedOutput(); err != nil {
-			return fmt.Errorf("build %s: %w\n%s", out, err, said)
-		}
-		return nil
+	if _, err := temporal.Build(context.Background(), repository()); err != nil {
+		return err
 	}
-	return errors.Join(build(".", "slipway", "./cmd/slipway"), build("devserver", "slipway-devserver", "."))
+	cmd := exec.Command("go", "build", "-o", slipwayBinary(), "./cmd/slipway")
+	cmd.Dir = repository()
+	cmd.Env = append(os.Environ(), "CGO_ENABLED=0")
+	if said, err := cmd.CombinedOutput(); err != nil {
+		return fmt.Errorf("build slipway: %w\n%s", err, said)
+	}
+	return nil
 })
 
 func slipwayBinary() string { return filepath.Join(repository(), "bin", "slipway") }

@@ -109,9 +109,11 @@ func (d *devStack) prepare(ctx context.Context, env dev.Environment) (dev.Roles,
 		Services: []dev.Service{
 			{Name: "api", Serve: d.listening(env.APIAddr, "SLIPWAY_API_PORT", p.serveAPI), Ready: answers(env.APIURL + "/health")},
 			{Name: "dispatcher", Serve: d.listening(env.DispatcherAddr, "SLIPWAY_DISPATCHER_PORT", p.serveDispatcher), Ready: answers(env.DispatcherURL + "/health")},
-			{Name: "worker", Serve: d.serveWorker, Ready: d.workerReady},
 		},
 		Close: p.close,
+	}
+	if c.Dev.Worker {
+		roles.Services = append(roles.Services, dev.Service{Name: "worker", Serve: d.serveWorker, Ready: d.workerReady})
 	}
 	if first && d.example {
 		roles.Started = d.deployExample
