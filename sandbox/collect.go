@@ -143,7 +143,7 @@ func clip(text string) string {
 	return text[:limit] + "…"
 }
 
-// exactReader gives exactly left bytes, or io.ErrUnexpectedEOF.
+// exactReader gives exactly left bytes, or a coded error.
 type exactReader struct {
 	from io.Reader
 	left int64
@@ -158,11 +158,13 @@ func (r *exactReader) Read(p []byte) (int, error) {
 	}
 	n, err := r.from.Read(p)
 	r.left -= int64(n)
-	if err == io.EOF {
+	switch {
+	case err == io.EOF && r.left == 0:
 		err = nil
-		if r.left > 0 {
-			err = io.ErrUnexpectedEOF
-		}
+	case err == io.EOF:
+		err = streamError(io.ErrUnexpectedEOF)
+	case err != nil:
+		err = streamError(err)
 	}
 	return n, err
 }

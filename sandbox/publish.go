@@ -145,10 +145,8 @@ func (t *treeWriter) file(name string, header *tar.Header, in io.Reader) error {
 	if err != nil {
 		return err
 	}
-	_, err = io.CopyN(file, in, header.Size)
-	if err != nil {
-		err = streamError(err)
-	}
+	// The stream's errors come coded; the others are our disk's.
+	_, err = io.Copy(file, &exactReader{from: in, left: header.Size})
 	if err == nil && t.owner.UID >= 0 {
 		err = file.Chown(t.owner.UID, t.owner.GID)
 	}

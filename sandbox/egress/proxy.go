@@ -115,7 +115,7 @@ func (p *Proxy) Bytes() int64 { return p.bytes.Load() }
 // and every tunnel and returns nil.
 func (p *Proxy) Serve(ctx context.Context, listener net.Listener) error {
 	server := &http.Server{
-		Handler:           p,
+		Handler:           http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { p.answer(ctx, w, r) }),
 		ReadHeaderTimeout: 10 * time.Second,
 		IdleTimeout:       10 * time.Second,
 		MaxHeaderBytes:    16 << 10,
@@ -138,10 +138,13 @@ func (p *Proxy) Serve(ctx context.Context, listener net.Listener) error {
 	return err
 }
 
-// ServeHTTP answers one CONNECT request. Everything else is refused.
-func (p *Proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+// answer answers one CONNECT request; everything else is refused. The context
+// is the server's: the request's own ends when the client has said all it has
+// to say, which is no reason to give up.
+func (p *Proxy) answer(ctx context.Context, w http.ResponseWriter, r *http.Request) {
 	if !p.enter() {
-		return
+		// Returning would mean 200.
+		panic(http.ErrAbortHandler)
 	}
 	defer p.handlers.Done()
 	if r.Method != http.MethodConnect {
@@ -162,7 +165,7 @@ func (p *Proxy) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		p.refuse(w, http.StatusForbidden, target.String(), "this build has used up its network volume")
 		return
 	}
-	ctx, cancel := context.WithTimeout(r.Context(), p.options.DialTimeout)
+	ctx, cancel := context.WithTimeout(ctx, p.options.DialTimeout)
 	defer cancel()
 	select {
 	case p.slots <- struct{}{}:

@@ -138,7 +138,6 @@ func syscallAttempts() []attempt {
 		{"read the kernel's log", trap(unix.SYS_SYSLOG, 3, 0, 0), read("/proc/uptime")},
 		{"use swap", trap(unix.SYS_SWAPON, str("/tmp/x"), 0), memory},
 		{"account processes", trap(unix.SYS_ACCT, 0), memory},
-		{"touch ports", trap(unix.SYS_IOPL, 3), memory},
 		{"map secret memory", trap(unix.SYS_MEMFD_SECRET, 0), memory},
 		{"make a device", func() error { return unix.Mknod("/tmp/device", unix.S_IFBLK|0o600, 254<<8) }, func() error {
 			defer os.Remove("/tmp/pipe")
