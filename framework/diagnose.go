@@ -72,6 +72,8 @@ var symptoms = []symptom{
 		"Two packages want different versions of a third: bring them to matching versions (the lines above name them), or add a .npmrc with legacy-peer-deps=true."},
 	{"integrity", PhaseInstall, look(`\bEINTEGRITY\b|ERR_PNPM_TARBALL_INTEGRITY|Integrity check failed`),
 		"A package is not the one the lockfile was made with: delete {lock} and node_modules, run {pm} install, and deploy the new lockfile."},
+	{"install_download", PhaseInstall, look(`(https?://\S+/releases/download/\S+|https?://nodejs\.org/(?:dist|download/release)/\S+)|(?:ENOTFOUND|EAI_AGAIN) (github\.com|nodejs\.org)`),
+		"A package's install script downloads from elsewhere$(: $1), which builds cannot reach: use a version of that package which has its binary in the package registry."},
 	{"package_not_found", PhaseInstall, look(`404 Not Found - GET \S+/([^/\s]+) |'([^']+@[^']+)' is not in this registry|No matching version found for (\S+[^.\s])|ERR_PNPM_(?:FETCH_404|NO_MATCHING_VERSION)|\bETARGET\b|error: (?:GET \S+ - 404|No version matching)`),
 		"A package or version does not exist in the registry$(: $1): check its name and version in package.json, and that it is not private."},
 	{"registry_refused", PhaseInstall, look(`\bE40[13]\b|ERR_PNPM_FETCH_40[13]|401 Unauthorized|403 Forbidden|tunnel(ing|ling)? .*(403|could not be established)|HTTP Tunneling|ProxyConnectFailed|Bad response: 40[13]`),

@@ -47,6 +47,7 @@ func TestDiagnose_usualCauses(t *testing.T) {
 		{"file too large", "build", "Error: EFBIG: file too large, ftruncate", "disk_full", "more than a build may"},
 		{"registry away", "install", "npm error code ECONNREFUSED", "registry_unreachable", "allowed registries"},
 		{"no such version", "install", "npm error notarget No matching version found for react@99.0.0.", "package_not_found", "registry: react@99.0.0: check"},
+		{"install script's download", "install", "npm error sharp: Downloading https://github.com/lovell/sharp-libvips/releases/download/v8.14.5/libvips-8.14.5-linux-x64.tar.br", "install_download", "libvips-8.14.5"},
 		{"git", "install", "npm error fatal: Could not resolve host: github.com", "git_dependency", "published version"},
 		{"network in the build", "build", "TypeError: fetch failed", "network_in_build", "package registries only"},
 		{"openssl", "build", "Error: error:0308010C:digital envelope routines::unsupported", "openssl", "openssl-legacy-provider"},
