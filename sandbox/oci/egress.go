@@ -75,12 +75,11 @@ func (p *Provider) listenEgress(r *record) (net.Listener, error) {
 		return nil, err
 	}
 	socket := filepath.Join(folder, "proxy")
-	// Another process may serve it: then this one has nothing to do, and
-	// taking over is right too, since it is only asked for after a takeover.
+	// Whoever served it before: opening a sandbox takes it over.
 	if err := os.Remove(socket); err != nil && !errors.Is(err, os.ErrNotExist) {
 		return nil, err
 	}
-	listener, err := net.Listen("unix", socket)
+	listener, err := listenIn(folder, "proxy")
 	if err != nil {
 		return nil, fmt.Errorf("listen on the proxy's socket: %w", err)
 	}
@@ -95,6 +94,23 @@ func (p *Provider) listenEgress(r *record) (net.Listener, error) {
 		listener.Close()
 		return nil, err
 	}
+	return listener, nil
+}
+
+// listenIn makes a unix socket in a folder. The path of a socket is at most 107
+// bytes long; a way through the open folder always fits.
+func listenIn(folder, name string) (net.Listener, error) {
+	open, err := os.Open(folder)
+	if err != nil {
+		return nil, err
+	}
+	defer open.Close()
+	listener, err := net.Listen("unix", fmt.Sprintf("/proc/self/fd/%d/%s", open.Fd(), name))
+	if err != nil {
+		return nil, err
+	}
+	// That way is closed by then; the folder is removed with the sandbox.
+	listener.(*net.UnixListener).SetUnlinkOnClose(false)
 	return listener, nil
 }
 

@@ -25,8 +25,6 @@ import (
 //	lock              one byte-range lock per id
 //	runtime/          the OCI runtime's own state
 //	sandboxes/<id>/   record.json, config.json, rootfs/, egress/, logs
-//
-// Paths must stay short: a unix socket's is at most 107 bytes long.
 type home struct {
 	dir      string
 	stateDir string

@@ -153,6 +153,29 @@ func TestExec_killsTheWholeTreeWhenCanceled(t *testing.T) {
 	require.Equal(t, "usable\n", sh(t, s, "echo usable").Output)
 }
 
+func TestDestroy_endsARunningCommand(t *testing.T) {
+	p := newProvider(t)
+	s := newSandbox(t, p, testSpec("running"))
+	ready := newLines("ready")
+	ended := make(chan error, 1)
+	go func() {
+		_, err := s.Exec(t.Context(), sandbox.Command{Args: []string{"sh", "-c", "echo ready; sleep 1000"}, Stdout: ready})
+		ended <- err
+	}()
+	<-ready.seen
+	require.NoError(t, s.Destroy(t.Context()))
+	require.ErrorIs(t, <-ended, sandbox.ErrGone)
+	requireNothingLeft(t, p, "running")
+}
+
+func TestCreate_takesTheLongestID(t *testing.T) {
+	p := newProvider(t)
+	spec := testSpec(strings.Repeat("a", 64))
+	spec.AllowHosts = []string{"registry.npmjs.org:443"}
+	s := newSandbox(t, p, spec)
+	require.Equal(t, "fine\n", sh(t, s, "echo fine").Output)
+}
+
 func TestExec_killsDaemonsWhenTheCommandEnds(t *testing.T) {
 	p := newProvider(t)
 	s := newSandbox(t, p, testSpec("daemon"))

@@ -75,6 +75,9 @@ func (p *Provider) checkHost() error {
 	if len(hierarchies()) == 0 {
 		return unfit("there are no control groups at %s, so memory, processes and processors cannot be limited", cgroupRoot)
 	}
+	if strings.ContainsAny(p.home.dir, ":,\\\n") {
+		return unfit("the sandbox folder %q has a character that mounts cannot carry; choose another run folder", p.home.dir)
+	}
 	if err := p.home.prepare(); err != nil {
 		return models.Wrap(models.CodeSandbox, err, fmt.Sprintf("the sandbox folder %s cannot be written", p.home.dir))
 	}
