@@ -188,7 +188,7 @@ func validRuleHeader(name string) bool {
 func headerAllowed(name string) bool {
 	switch textproto.CanonicalMIMEHeaderKey(name) {
 	case "Connection", "Keep-Alive", "Proxy-Authenticate", "Proxy-Authorization", "Proxy-Connection",
-		"Te", "Trailer", "Transfer-Encoding", "Upgrade", "Content-Length", "Content-Range", "Date", "Http2-Settings":
+		"Te", "Trailer", "Transfer-Encoding", "Upgrade", "Content-Length", "Content-Range", "Date", "Http2-Settings", "X-Request-Id":
 		return false
 	}
 	const own = "x-slipway-"

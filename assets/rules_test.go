@@ -43,6 +43,14 @@ func TestParseHeaders_ignoresWhatItCannotUseAndSaysWhy(t *testing.T) {
 	require.Equal(t, []int{1, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 18, 20}, lines)
 }
 
+func TestParseHeaders_refusesNamesOfThePlatform(t *testing.T) {
+	for _, name := range []string{"X-Slipway-Org", "x-slipway-", "Transfer-Encoding", "connection", "Date", "Te"} {
+		rules, warnings := ParseHeaders([]byte("/*\n  X-Kept: 1\n  " + name + ": 1\n"))
+		require.Len(t, warnings, 1, name)
+		require.Equal(t, []HeaderField{{"X-Kept", "1"}}, rules[0].Set)
+	}
+}
+
 func TestParseHeaders_keepsTheFirstHundredRules(t *testing.T) {
 	var file strings.Builder
 	for i := range 102 {
