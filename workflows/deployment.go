@@ -5,8 +5,8 @@
 // The files, in reading order: deployment.go is the whole story, session.go
 // the part of it that runs on a build host, park.go what becomes of a dead
 // letter, control.go how people reach in, and then the instruments: progress.go
-// (the status), recorder.go (its projection), clock.go (active time),
-// failure.go (whose fault it is) and policy.go (timeouts and retries).
+// (the status), recorder.go (its projection), failure.go (whose fault it is) and
+// policy.go (timeouts and retries).
 //
 // Workflow code is replayed from history. A change that alters the commands of
 // a deployment already under way goes behind workflow.GetVersion; the recorded
@@ -37,7 +37,6 @@ func Deployment(ctx workflow.Context, in models.DeploymentInput) (models.Status,
 	d := &deployment{
 		input:    models.StepInput{Deployment: in},
 		progress: newProgress(ctx, in.DeploymentID),
-		clock:    newActiveClock(in.ActiveTimeout),
 		stop:     stop,
 	}
 	if err := d.listen(ctx); err != nil {
@@ -53,7 +52,6 @@ type deployment struct {
 	input models.StepInput
 	progress
 	recorder recorder
-	clock    activeClock
 	control
 	// passed counts the stages that are done; a retry resumes behind them.
 	passed int
@@ -88,11 +86,9 @@ func (d *deployment) run(ctx workflow.Context) (models.Status, error) {
 	}
 }
 
-// pass goes through the stages from the first that is not done, within the
-// active time, and returns the failure that stopped it, if any.
+// pass goes through the stages from the first that is not done, and returns the
+// failure that stopped it, if any.
 func (d *deployment) pass(ctx workflow.Context) *failure {
-	ctx = d.clock.start(ctx)
-	defer d.clock.pause(ctx)
 	stages := []func(workflow.Context) *failure{d.validate, d.sync, d.build, d.deploy}
 	for ; d.passed < len(stages); d.passed++ {
 		if failure := stages[d.passed](ctx); failure != nil {
@@ -173,15 +169,16 @@ func (d *deployment) liveOutcome() models.Outcome {
 	return models.OutcomeSucceeded
 }
 
-// step runs the activity of a step, which has the step's name.
+// step runs the activity of a step, which has the step's name. No attempt may
+// take longer than the deployment's active time; waiting for a worker is not
+// counted, which only Temporal can tell apart.
 func (d *deployment) step(ctx workflow.Context, step models.Step, result any) *failure {
-	return d.stepOn(ctx, ctx, step, result)
+	return d.stepOn(ctx, policyOf(step).within(d.input.Deployment.ActiveTimeout).activity(ctx), step, result)
 }
 
-// stepOn is step on a build host.
+// stepOn runs a step in a context of its own, such as a build host's.
 func (d *deployment) stepOn(ctx, on workflow.Context, step models.Step, result any) *failure {
 	d.begin(ctx, step)
-	on = policyOf(step).activity(on)
 	if err := workflow.ExecuteActivity(on, string(step), d.input).Get(ctx, result); err != nil {
 		return d.failed(ctx, step, err)
 	}
@@ -192,6 +189,9 @@ func (d *deployment) stepOn(ctx, on workflow.Context, step models.Step, result a
 // left undone behind it.
 func (d *deployment) end(ctx workflow.Context, outcome models.Outcome) (models.Status, error) {
 	d.decided = outcome
+	if d.canceled && outcome != models.OutcomeCanceled {
+		d.say(ctx, "It was too late to cancel.")
+	}
 	input := d.input
 	input.Outcome = outcome
 	d.begin(ctx, models.StepCleanup)

@@ -32,6 +32,7 @@ type stage struct {
 func newStage(t *testing.T, s *steps) *stage {
 	t.Helper()
 	var suite testsuite.WorkflowTestSuite
+	suite.SetLogger(quiet{})
 	env := suite.NewTestWorkflowEnvironment()
 	env.SetWorkerOptions(worker.Options{
 		EnableSessionWorker: true, MaxConcurrentSessionExecutionSize: 1, MaxHeartbeatThrottleInterval: 10 * time.Millisecond,

@@ -3,6 +3,7 @@ package workflows
 import (
 	"errors"
 	"fmt"
+	"time"
 
 	enumspb "go.temporal.io/api/enums/v1"
 	"go.temporal.io/sdk/temporal"
@@ -21,8 +22,8 @@ type failure struct {
 }
 
 // failed decides whose failure an error is and marks the step. Once the work
-// was canceled, by somebody or by the clock, a step's error is a consequence of
-// that, whatever it says.
+// was canceled, by somebody or because its time was up, a step's error is a
+// consequence of that, whatever it says.
 func (d *deployment) failed(ctx workflow.Context, step models.Step, err error) *failure {
 	f := &failure{StepFailure: stepFailure(err)}
 	switch {
@@ -36,27 +37,33 @@ func (d *deployment) failed(ctx workflow.Context, step models.Step, err error) *
 		f.canceled = true
 		d.halt(ctx, step, d.canceledBy)
 		return f
-	case d.clock.expired:
-		f.StepFailure = timeUp(d.clock.limit.String(), step)
+	case d.host != nil && d.host.expired:
+		f.StepFailure = timeUp(d.input.Deployment.ActiveTimeout, step)
 	}
 	d.fail(ctx, step, f.StepFailure)
 	return f
 }
 
-// timeUp is the failure of a deployment whose active time is up. What takes its
-// time in a build is the user's code, anywhere else it is ours.
-func timeUp(limit string, step models.Step) models.StepFailure {
-	f := models.StepFailure{
+// timeUp is the failure of a deployment whose active time is up while it holds a
+// build host. What takes its time in a build is the user's code; making the
+// sandbox is ours.
+func timeUp(limit time.Duration, step models.Step) models.StepFailure {
+	if step != models.StepBuild {
+		return tooLong()
+	}
+	return models.StepFailure{
 		Code:    models.CodeDeploymentTimeout,
-		Class:   models.ClassPlatform,
-		Message: fmt.Sprintf("The deployment did not get through the step %s within its %s.", step, limit),
+		Class:   models.ClassUser,
+		Message: fmt.Sprintf("The build took longer than the %s a deployment may take. Make it faster, or ask for more time.", limit),
+		Diagnosis: &models.Diagnosis{
+			Step: "build", Cause: "timeout", Advice: "Find out what the build waits for, or make it do less.",
+		},
 	}
-	if step == models.StepBuild {
-		f.Class = models.ClassUser
-		f.Message = fmt.Sprintf("The build took longer than the %s a deployment may take. Make it faster, or ask for more time.", limit)
-		f.Diagnosis = &models.Diagnosis{Step: "build", Cause: "timeout", Advice: "Find out what the build waits for, or make it do less."}
-	}
-	return f
+}
+
+// tooLong is the failure of a step of ours that did not end in time.
+func tooLong() models.StepFailure {
+	return platformFailure(models.CodeDeploymentTimeout, "This took longer than it may.")
 }
 
 // stepFailure reads the error of an activity. What does not come from the
@@ -78,7 +85,7 @@ func stepFailure(err error) models.StepFailure {
 		case enumspb.TIMEOUT_TYPE_SCHEDULE_TO_START:
 			return platformFailure(models.CodeSandbox, "No host became free in time.")
 		default:
-			return platformFailure(models.CodeInternal, "This took longer than it may.")
+			return tooLong()
 		}
 	}
 	if errors.Is(err, workflow.ErrSessionFailed) {

@@ -24,7 +24,6 @@ func (d *deployment) park(ctx workflow.Context, f *failure) models.Outcome {
 	d.bury(ctx)
 	switch d.awaitDecision(ctx) {
 	case models.SignalRetry:
-		d.clock.reset()
 		d.lostHosts = 0
 		return models.OutcomeNone
 	case models.SignalAbandon:

@@ -31,7 +31,8 @@ var table = struct {
 	validate: policy{limit: 30 * time.Second, heartbeat: 15 * time.Second, attempts: 3, longestWait: 10 * time.Second},
 	sync:     policy{limit: 10 * time.Minute, heartbeat: 15 * time.Second, attempts: 3, longestWait: 10 * time.Second},
 	sandbox:  policy{limit: 5 * time.Minute, heartbeat: 20 * time.Second, attempts: 3, longestWait: 10 * time.Second},
-	// A build is bounded by the deployment's active time; this is the net below it.
+	// A build is bounded by the deployment's active time, see buildHost.limit; this
+	// is the net below it.
 	build:  policy{limit: 6 * time.Hour, heartbeat: 20 * time.Second, attempts: 3, longestWait: 10 * time.Second},
 	deploy: policy{limit: 10 * time.Minute, heartbeat: 15 * time.Second, attempts: 3, longestWait: 10 * time.Second},
 	// Nothing comes after cleanup that could mend what it left: about a quarter
@@ -57,6 +58,9 @@ const (
 	// deployment is parked.
 	sessionsPerPass = 3
 
+	// indexDelay is how far a step may be ahead of the search attributes.
+	indexDelay = time.Second
+
 	// recordWait and recordWaitMax space the attempts of the projection while
 	// the database is away; recordPatience is when it gives up. The reconciler
 	// settles the row then.
@@ -81,6 +85,14 @@ func policyOf(step models.Step) policy {
 	default:
 		return table.cleanup
 	}
+}
+
+// within is the policy with no attempt longer than limit; 0 is no limit.
+func (p policy) within(limit time.Duration) policy {
+	if limit > 0 {
+		p.limit = min(p.limit, limit)
+	}
+	return p
 }
 
 func (p policy) retries() *temporal.RetryPolicy {

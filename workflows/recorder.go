@@ -14,8 +14,11 @@ import (
 type recorder struct {
 	source   *progress
 	recorded int64
+	// status and step are the search attributes as they are now; indexing says
+	// that an update of them is on its way.
 	status   string
 	step     models.Step
+	indexing bool
 }
 
 func (r *recorder) start(ctx workflow.Context, source *progress) {
@@ -54,9 +57,7 @@ func (r *recorder) insist(ctx workflow.Context) {
 // write records the status as it is now.
 func (r *recorder) write(ctx workflow.Context) error {
 	status := r.source.snapshot()
-	if err := r.upsert(ctx, status); err != nil {
-		workflow.GetLogger(ctx).Warn("search attributes not updated", "error", err)
-	}
+	r.index(ctx)
 	local := table.record.local(ctx)
 	if err := workflow.ExecuteLocalActivity(local, models.ActivityRecord, status).Get(local, nil); err != nil {
 		return err
@@ -65,13 +66,34 @@ func (r *recorder) write(ctx workflow.Context) error {
 	return nil
 }
 
-// upsert sends the search attributes that changed, in one command.
-func (r *recorder) upsert(ctx workflow.Context, s models.Status) error {
-	status, step := attributeStatus(s), s.CurrentStep
-	if status == r.status && step == r.step {
-		return nil
+// index keeps the search attributes. Being parked, going on after that and the
+// end show at once; a mere step follows within indexDelay, so that the quick
+// ones cost the visibility store nothing.
+func (r *recorder) index(ctx workflow.Context) {
+	status, step := attributeStatus(r.source.Status), r.source.CurrentStep
+	switch {
+	case status == r.status && step == r.step:
+	case r.source.Outcome != models.OutcomeNone, status != r.status && r.status != string(models.StatusQueued):
+		r.upsert(ctx, status, step)
+	case !r.indexing:
+		r.indexing = true
+		workflow.Go(ctx, func(ctx workflow.Context) {
+			timer := workflow.NewTimerWithOptions(ctx, indexDelay, workflow.TimerOptions{Summary: "search attributes"})
+			_ = timer.Get(ctx, nil)
+			r.indexing = false
+			r.upsert(ctx, attributeStatus(r.source.Status), r.source.CurrentStep)
+		})
 	}
+}
+
+// upsert sends the search attributes that changed, in one command.
+func (r *recorder) upsert(ctx workflow.Context, status string, step models.Step) {
 	updates := attributeUpdates(status, r.status, step, r.step)
+	if len(updates) == 0 {
+		return
+	}
 	r.status, r.step = status, step
-	return workflow.UpsertTypedSearchAttributes(ctx, updates...)
+	if err := workflow.UpsertTypedSearchAttributes(ctx, updates...); err != nil {
+		workflow.GetLogger(ctx).Warn("search attributes not updated", "error", err)
+	}
 }

@@ -127,7 +127,7 @@ func TestDeployment_buildsWhenTheEarlierResultIsGone(t *testing.T) {
 	require.Equal(t, "fresh", s.steps.last(models.StepDeploy).Build.OutputDigest)
 }
 
-func TestClock_rejectsABuildThatTakesTooLong(t *testing.T) {
+func TestDeployment_rejectsABuildThatTakesTooLong(t *testing.T) {
 	s := newStage(t, &steps{build: func(ctx context.Context, _ models.StepInput) (models.BuildResult, error) {
 		return models.BuildResult{}, untilCanceled(ctx)
 	}})
@@ -139,34 +139,6 @@ func TestClock_rejectsABuildThatTakesTooLong(t *testing.T) {
 	require.Equal(t, models.CodeDeploymentTimeout, status.ErrorCode)
 	require.Equal(t, "timeout", status.Diagnosis.Cause)
 	require.Equal(t, 1, s.steps.count(models.StepCleanup))
-}
-
-func TestClock_parksAPlatformStepThatTakesTooLong(t *testing.T) {
-	s := newStage(t, &steps{sync: staticSource, deploy: func(ctx context.Context, _ models.StepInput) (models.DeployResult, error) {
-		return models.DeployResult{}, untilCanceled(ctx)
-	}})
-	s.at(time.Hour, func() {
-		status := s.query()
-		require.Equal(t, models.OutcomeDeadLetter, status.Outcome)
-		require.Equal(t, models.CodeDeploymentTimeout, status.ErrorCode)
-		s.SignalWorkflow(models.SignalAbandon, nil)
-	})
-	hold := input
-	hold.ActiveTimeout = 300 * time.Millisecond
-	status, _ := s.runWith(hold)
-	require.Equal(t, models.OutcomeAbandoned, status.Outcome)
-}
-
-func TestClock_standsStillWhileParked(t *testing.T) {
-	b := &broken{}
-	s := newStage(t, &steps{deploy: b.deploy})
-	s.at(6*24*time.Hour, func() {
-		b.mended = true
-		s.SignalWorkflow(models.SignalRetry, nil)
-	})
-	status, err := s.run()
-	require.NoError(t, err)
-	require.Equal(t, models.OutcomeSucceeded, status.Outcome)
 }
 
 func TestRecorder_holdsNothingUpAndCatchesUp(t *testing.T) {

@@ -9,14 +9,10 @@ import (
 )
 
 // buildInSandbox runs sandbox and build on one build host. A lost host means
-// another host, and both steps again, but nothing that came before them; the
-// time that was lost with it is not counted against the deployment.
+// another host, and both steps again, but nothing that came before them.
 func (d *deployment) buildInSandbox(ctx workflow.Context) *failure {
 	d.queue(ctx)
-	d.clock.pause(ctx)
-	left := d.clock.left
 	host, err := d.awaitSlot(ctx)
-	d.clock.resume(ctx)
 	if err != nil {
 		return d.failed(ctx, models.StepSandbox, err)
 	}
@@ -27,23 +23,22 @@ func (d *deployment) buildInSandbox(ctx workflow.Context) *failure {
 	case host.lost():
 		d.giveBackSlot()
 		d.lostHosts++
-		d.clock.pause(ctx)
-		d.clock.left = left
 	}
 	return failure
 }
 
-// buildOn runs the two steps on a host.
+// buildOn runs the two steps on a host, within the active time.
 func (d *deployment) buildOn(ctx workflow.Context, host *buildHost) *failure {
+	defer host.limit(ctx, d.input.Deployment.ActiveTimeout)()
 	var sandbox models.SandboxResult
-	if failure := d.stepOn(ctx, host.work, models.StepSandbox, &sandbox); failure != nil {
+	if failure := d.stepOn(ctx, table.sandbox.activity(host.work), models.StepSandbox, &sandbox); failure != nil {
 		return failure
 	}
 	d.input.SandboxID = sandbox.SandboxID
 	d.complete(ctx, models.StepSandbox, "")
 
 	var build models.BuildResult
-	if failure := d.stepOn(ctx, host.work, models.StepBuild, &build); failure != nil {
+	if failure := d.stepOn(ctx, table.build.activity(host.work), models.StepBuild, &build); failure != nil {
 		return failure
 	}
 	d.built(ctx, build)
@@ -82,8 +77,11 @@ type buildHost struct {
 	// session is alive until the host is lost or released; canceling the
 	// deployment does not touch it.
 	session workflow.Context
-	// work is canceled with the session and with the deployment.
-	work workflow.Context
+	// work is canceled with the session, with the deployment, and when the active
+	// time is up, which expired tells.
+	work    workflow.Context
+	cancel  workflow.CancelFunc
+	expired bool
 	// released says that nothing more will run there.
 	released bool
 }
@@ -94,9 +92,10 @@ type buildHost struct {
 // ctx, so that it can be ended in order after ctx was canceled.
 func (h *buildHost) hold(ctx workflow.Context, ready workflow.Settable) {
 	apart, cancel := workflow.NewDisconnectedContext(ctx)
+	h.cancel = cancel // the wait for the slot, and then the work on the host
 	workflow.Go(ctx, func(ctx workflow.Context) {
 		ctx.Done().Receive(ctx, nil)
-		cancel() // the wait for the slot, or then the work on the host
+		h.cancel()
 	})
 	session, err := workflow.CreateSession(workflow.WithTaskQueue(apart, h.queue), &workflow.SessionOptions{
 		CreationTimeout:  slotWait,
@@ -108,12 +107,30 @@ func (h *buildHost) hold(ctx workflow.Context, ready workflow.Settable) {
 		return
 	}
 	h.session = session
-	h.work, cancel = workflow.WithCancel(session)
+	h.work, h.cancel = workflow.WithCancel(session)
 	ready.SetValue(nil)
 
 	own, _ := workflow.NewDisconnectedContext(ctx)
 	_ = workflow.Await(own, func() bool { return h.released })
 	workflow.CompleteSession(session)
+}
+
+// limit cancels the work on the host when the deployment's active time is up, as
+// a timer in the workflow, so that everything is given back in order. It counts
+// neither the wait for the slot nor a host that was lost. 0 is no limit.
+func (h *buildHost) limit(ctx workflow.Context, limit time.Duration) (stop func()) {
+	if limit <= 0 {
+		return func() {}
+	}
+	ctx, stop = workflow.WithCancel(ctx)
+	timer := workflow.NewTimerWithOptions(ctx, limit, workflow.TimerOptions{Summary: "active time"})
+	workflow.Go(ctx, func(ctx workflow.Context) {
+		if timer.Get(ctx, nil) == nil {
+			h.expired = true
+			h.cancel()
+		}
+	})
+	return stop
 }
 
 // lost says whether the host went away.
