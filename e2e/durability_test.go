@@ -68,6 +68,15 @@ func (s *system) hold(statement string, args ...any) (release func()) {
 	return func() { _ = conn.Close(context.Background()) }
 }
 
+// forgetSlots makes the next sandbox ask for a slot of user ids anew.
+func (s *system) forgetSlots() {
+	s.t.Helper()
+	conn := s.database()
+	defer conn.Close(context.Background())
+	_, err := conn.Exec(context.Background(), "DELETE FROM uid_slots")
+	require.NoError(s.t, err)
+}
+
 func (s *system) atStep(id string, step models.Step) models.Status {
 	s.t.Helper()
 	return s.until(id, time.Minute, "the step "+string(step), func(st models.Status) bool {
@@ -121,27 +130,28 @@ func TestDurability_killedAtAnyStepADeploymentCompletesAfterRestart(t *testing.T
 			s.t = t
 			worker := "killed-at-" + string(step)
 			project := s.newProject(worker)
-			// Each step is stopped where it takes a lock of its own.
-			switch step {
-			case models.StepValidate:
-				defer s.hold("SELECT 1 FROM organizations WHERE id = $1 FOR UPDATE", s.OrgID)()
-			case models.StepSync:
-				defer s.hold("SELECT 1 FROM projects WHERE id = $1 FOR UPDATE", project)()
-			case models.StepSandbox:
-				conn := s.database()
-				_, err := conn.Exec(context.Background(), "DELETE FROM uid_slots")
-				require.NoError(t, err)
-				_ = conn.Close(context.Background())
+			// Each step is stopped where it takes a lock of its own. Validate
+			// waits meanwhile, so that none is missed.
+			validate := s.hold("SELECT 1 FROM organizations WHERE id = $1 FOR NO KEY UPDATE", s.OrgID)
+			defer validate()
+			if step == models.StepSandbox {
+				s.forgetSlots()
 				defer s.hold("SELECT pg_advisory_xact_lock(hashtext('slipway.uid_slots'))")()
 			}
 			id := s.deploy(project, slowSite(worker))
+			if step == models.StepSync {
+				defer s.hold("SELECT 1 FROM projects WHERE id = $1 FOR NO KEY UPDATE", project)()
+			}
+			if step != models.StepValidate {
+				validate()
+			}
 			switch step {
 			case models.StepDeploy:
 				s.atStep(id, models.StepBuild)
-				defer s.hold("SELECT 1 FROM projects WHERE id = $1 FOR UPDATE", project)()
+				defer s.hold("SELECT 1 FROM projects WHERE id = $1 FOR NO KEY UPDATE", project)()
 			case models.StepCleanup:
 				s.atStep(id, models.StepBuild)
-				defer s.hold("SELECT 1 FROM quota_reservations WHERE deployment_id = $1 FOR UPDATE", id)()
+				defer s.hold("SELECT 1 FROM quota_reservations WHERE deployment_id = $1 FOR NO KEY UPDATE", id)()
 			}
 			s.atStep(id, step)
 			s.kill()
