@@ -133,6 +133,7 @@ func New(opts Options) (*Server, error) {
 	s.registerProjects()
 	s.registerReleases()
 	s.registerBlobs()
+	s.documentFieldError()
 	if err := s.registerDocs(); err != nil {
 		return nil, err
 	}

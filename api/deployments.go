@@ -33,7 +33,7 @@ type Deployment struct {
 type DeploymentDetail struct {
 	Deployment
 	Steps     models.Steps      `json:"steps"`
-	Logs      []string          `json:"logs" doc:"Step lines, newest last, at most 100"`
+	Logs      []string          `json:"logs" nullable:"false" doc:"Step lines, newest last, at most 100"`
 	Diagnosis *models.Diagnosis `json:"diagnosis,omitempty" doc:"What went wrong in a failing build, and what to do"`
 	URL       string            `json:"url,omitempty" doc:"Where the release answers"`
 	Retries   int               `json:"retries" doc:"How often it was retried by hand"`

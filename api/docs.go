@@ -7,10 +7,10 @@ import (
 	"encoding/json"
 	"html/template"
 	"io"
-	"io/fs"
 	"net/http"
 	"strings"
 
+	"github.com/danielgtaylor/huma/v2"
 	"github.com/gin-gonic/gin"
 )
 
@@ -42,16 +42,18 @@ func (s *Server) registerDocs() error {
 	})
 	script, err := docFiles.ReadFile(scalarBundle)
 	if err != nil {
-		return s.registerPlainDocs()
+		plain, err := plainPage(s.api.OpenAPI())
+		if err != nil {
+			return err
+		}
+		s.serveDocs(plain, "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'")
+		return nil
 	}
-	page, err := fs.ReadFile(docFiles, "docs/page.html")
+	page, err := docFiles.ReadFile("docs/page.html")
 	if err != nil {
 		return err
 	}
-	s.engine.GET("/docs", func(c *gin.Context) {
-		c.Header("Content-Security-Policy", docsPolicy)
-		c.Data(http.StatusOK, "text/html; charset=utf-8", page)
-	})
+	s.serveDocs(page, docsPolicy)
 	s.engine.GET("/docs/scalar.js", func(c *gin.Context) {
 		c.Header("Cache-Control", "no-cache")
 		c.Header("Vary", "Accept-Encoding")
@@ -71,19 +73,20 @@ func (s *Server) registerDocs() error {
 	return nil
 }
 
-// registerPlainDocs serves a page without any script, made once from the document.
-func (s *Server) registerPlainDocs() error {
+func (s *Server) serveDocs(page []byte, policy string) {
+	s.engine.GET("/docs", func(c *gin.Context) {
+		c.Header("Content-Security-Policy", policy)
+		c.Data(http.StatusOK, "text/html; charset=utf-8", page)
+	})
+}
+
+// plainPage is a page without any script, made once from the document.
+func plainPage(document *huma.OpenAPI) ([]byte, error) {
 	page, err := template.ParseFS(docFiles, "docs/plain.html")
 	if err != nil {
-		return err
+		return nil, err
 	}
 	var out bytes.Buffer
-	if err := page.Execute(&out, s.api.OpenAPI()); err != nil {
-		return err
-	}
-	s.engine.GET("/docs", func(c *gin.Context) {
-		c.Header("Content-Security-Policy", "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'")
-		c.Data(http.StatusOK, "text/html; charset=utf-8", out.Bytes())
-	})
-	return nil
+	err = page.Execute(&out, document)
+	return out.Bytes(), err
 }

@@ -59,7 +59,7 @@ type Service struct {
 	Architecture string    `json:"architecture" doc:"How it is built"`
 	Description  string    `json:"description" doc:"What it does"`
 	Environment  string    `json:"environment,omitempty" doc:"Name of the environment"`
-	Endpoints    []string  `json:"endpoints" doc:"Every route, as METHOD path"`
+	Endpoints    []string  `json:"endpoints" nullable:"false" doc:"Every route, as METHOD path"`
 }
 
 type serviceOutput struct{ Body Service }

@@ -3,6 +3,7 @@ package api
 import (
 	"context"
 	"net/http"
+	"reflect"
 	"strconv"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -68,6 +69,12 @@ func register[I, O any](s *Server, r route, handler func(context.Context, *I) (*
 		return out, nil
 	})
 	documentErrors(op.Responses, codes)
+}
+
+// documentFieldError puts the shape of VALIDATION_ERROR's details into the
+// document; no Go type leads huma to it.
+func (s *Server) documentFieldError() {
+	s.api.OpenAPI().Components.Schemas.Schema(reflect.TypeFor[FieldError](), true, "FieldError")
 }
 
 // documentErrors replaces the error answers huma derived (422 among them, which
