@@ -14,7 +14,7 @@ import (
 func TestLockfiles_nameNoRegistry(t *testing.T) {
 	address := regexp.MustCompile(`"resolved"|^\s*resolved |tarball:|https?://[^"\s]*\.tgz`)
 	var seen int
-	for _, pattern := range []string{"*/package-lock.json", "*/pnpm-lock.yaml", "*/bun.lock", "../toolchain/package-lock.json", "../framework/testdata/oracle/package-lock.json"} {
+	for _, pattern := range []string{"*/package-lock.json", "*/pnpm-lock.yaml", "*/bun.lock", "../toolchain/package-lock.json", "../framework/testdata/oracle/package-lock.json", "../e2e/browser/package-lock.json"} {
 		found, err := filepath.Glob(pattern)
 		require.NoError(t, err)
 		require.NotEmpty(t, found, pattern)
