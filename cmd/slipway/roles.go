@@ -2,6 +2,8 @@ package main
 
 import (
 	"context"
+	"fmt"
+	"io"
 	"net"
 	"net/http"
 	"os"
@@ -10,6 +12,7 @@ import (
 	"time"
 
 	"golang.org/x/sync/errgroup"
+	"golang.org/x/sys/unix"
 
 	"github.com/slipwayhq/slipway/activities"
 	"github.com/slipwayhq/slipway/api"
@@ -56,6 +59,11 @@ func (p *platform) serveWorker(ctx context.Context, started func()) error {
 		return err
 	}
 	state := filepath.Join(c.DataDir, "sandboxes")
+	owned, err := ownFolder(state)
+	if err != nil {
+		return err
+	}
+	defer owned.Close()
 	provider, err := oci.New(oci.Options{
 		Runtime: c.Sandbox.Runtime, StateDir: state, ToolchainDir: tools.Dir, Log: p.log, AllowPrivate: c.Sandbox.AllowPrivate,
 	})
@@ -82,6 +90,23 @@ func (p *platform) serveWorker(ctx context.Context, started func()) error {
 		Temporal: p.temporal, Store: p.store, Activities: steps, Queue: c.Temporal.Queue, BuildQueue: c.Temporal.BuildQueue(),
 		Builds: c.Deploy.MaxConcurrent, ReconcileEvery: c.Deploy.ReconcileEvery, Log: p.log, Started: started,
 	})
+}
+
+// ownFolder keeps a second worker away from a folder of sandboxes: each sweeps
+// what it did not make itself. The kernel gives the lock back however we end.
+func ownFolder(dir string) (io.Closer, error) {
+	if err := os.MkdirAll(dir, 0o711); err != nil {
+		return nil, fmt.Errorf("make the folder for sandboxes: %w", err)
+	}
+	lock, err := os.OpenFile(filepath.Join(dir, "worker.lock"), os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return nil, fmt.Errorf("lock the folder for sandboxes: %w", err)
+	}
+	if err := unix.Flock(int(lock.Fd()), unix.LOCK_EX|unix.LOCK_NB); err != nil {
+		_ = lock.Close()
+		return nil, models.Errorf(models.CodeConflict, "Another worker uses %s. Stop it, or give this one a SLIPWAY_DATA_DIR of its own.", dir)
+	}
+	return lock, nil
 }
 
 // installToolchain brings what builds run with; it says what it does when that
