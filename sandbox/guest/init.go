@@ -1,6 +1,7 @@
 package guest
 
 import (
+	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -18,6 +19,9 @@ const ReadyLine = "ready\n"
 // leaves behind and carries local connections to the proxy's socket. It ends
 // only by being killed from outside: the kernel then kills everything else.
 func initMain(args []string) error {
+	if os.Getpid() != 1 {
+		return errors.New("only process 1 is this one")
+	}
 	// Every signal gets a handler, so that none sent inside ends this process
 	// and the sandbox with it.
 	signals := make(chan os.Signal, 64)

@@ -98,10 +98,7 @@ func (b *box) Collect(ctx context.Context, dir string, limits sandbox.CollectLim
 
 // PublishModules copies node_modules out; see sandbox.Sandbox.
 func (b *box) PublishModules(ctx context.Context, dest string) error {
-	owner := sandbox.Owner{UID: int(b.record.UIDBase) + buildUID, GID: int(b.record.UIDBase) + buildGID}
-	if rootless() {
-		owner = sandbox.Owner{UID: -1, GID: -1}
-	}
+	owner := identify(b.record).files
 	return b.pack(ctx, guest.CommandPackTree, "node_modules", func(in io.Reader) error {
 		return sandbox.PublishTree(in, dest, owner, b.record.Limits.DiskBytes)
 	})

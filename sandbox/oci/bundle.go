@@ -64,7 +64,7 @@ func (p *Provider) initProcess(r *record) *specs.Process {
 // any set, no way to gain one, bounded resources.
 func (p *Provider) process(r *record, args []string, dir string, env []string) *specs.Process {
 	return &specs.Process{
-		User: buildUser(), Args: args, Cwd: dir, Env: env,
+		User: identify(r).build, Args: args, Cwd: dir, Env: env,
 		NoNewPrivileges: true,
 		Capabilities:    &specs.LinuxCapabilities{},
 		Rlimits: []specs.POSIXRlimit{
@@ -79,10 +79,6 @@ func (p *Provider) process(r *record, args []string, dir string, env []string) *
 	}
 }
 
-func buildUser() specs.User {
-	return specs.User{UID: buildUID, GID: buildGID}
-}
-
 // rlimit bounds a resource by want or by what this process has itself: raising
 // a hard limit takes a privilege that not even root need have.
 func rlimit(name string, resource int, want uint64) specs.POSIXRlimit {
@@ -94,7 +90,7 @@ func rlimit(name string, resource int, want uint64) specs.POSIXRlimit {
 }
 
 func (p *Provider) linux(r *record) *specs.Linux {
-	mapping := []specs.LinuxIDMapping{{ContainerID: 0, HostID: r.UIDBase, Size: r.UIDCount}}
+	who := identify(r)
 	period := uint64(100_000)
 	quota := int64(r.Limits.CPUs * float64(period))
 	memory := &specs.LinuxMemory{Limit: &r.Limits.MemoryBytes}
@@ -103,9 +99,9 @@ func (p *Provider) linux(r *record) *specs.Linux {
 		memory.Swap = &r.Limits.MemoryBytes
 	}
 	return &specs.Linux{
-		UIDMappings: mapping,
-		GIDMappings: mapping,
-		CgroupsPath: "/" + p.home.cgroupName(r.ID),
+		UIDMappings: who.uids,
+		GIDMappings: who.gids,
+		CgroupsPath: p.cgroups.path(r.ID),
 		Namespaces: []specs.LinuxNamespace{
 			{Type: specs.UserNamespace}, {Type: specs.PIDNamespace}, {Type: specs.NetworkNamespace},
 			{Type: specs.IPCNamespace}, {Type: specs.UTSNamespace}, {Type: specs.MountNamespace},
@@ -143,14 +139,15 @@ func swapAccounted() bool {
 
 // mounts are the sandbox's file systems in order. There is no /sys.
 func (p *Provider) mounts(r *record) ([]specs.Mount, error) {
-	disk := r.Limits.DiskBytes
+	disk, owner := r.Limits.DiskBytes, identify(r).build
+	own := fmt.Sprintf("uid=%d,gid=%d", owner.UID, owner.GID)
 	mounts := []specs.Mount{
 		{Destination: "/proc", Type: "proc", Source: "proc", Options: []string{"nosuid", "noexec", "nodev"}},
 		tmpfs("/dev", 64<<10, "mode=755", "nosuid", "noexec"),
 		tmpfs("/dev/shm", min(64<<20, disk), "mode=1777", "nosuid", "nodev", "noexec"),
 		tmpfs("/tmp", disk, "mode=1777", "nosuid", "nodev"),
-		tmpfs(sandbox.HomeDir, disk, "mode=755", "nosuid", "nodev", fmt.Sprintf("uid=%d,gid=%d", buildUID, buildGID)),
-		tmpfs(sandbox.WorkspaceDir, disk, "mode=755", "nosuid", "nodev", fmt.Sprintf("uid=%d,gid=%d", buildUID, buildGID)),
+		tmpfs(sandbox.HomeDir, disk, "mode=755", "nosuid", "nodev", own),
+		tmpfs(sandbox.WorkspaceDir, disk, "mode=755", "nosuid", "nodev", own),
 	}
 	guestProgram, err := ownExecutable()
 	if err != nil {

@@ -19,8 +19,23 @@ const cgroupRoot = "/sys/fs/cgroup"
 
 // cgroups finds the control groups of sandboxes: one folder in the unified
 // hierarchy (version 2), or one per controller (version 1), named by prefix
-// and id directly below the root of each.
-type cgroups struct{ prefix string }
+// and id below the same parent in each.
+type cgroups struct{ parent, prefix string }
+
+// path names a sandbox's control group from the root of any hierarchy.
+func (c cgroups) path(id string) string { return filepath.Join("/", c.parent, c.prefix+id) }
+
+// cgroupParent is where this process may make control groups; see Options.
+func cgroupParent(options Options) string {
+	if options.CgroupParent != "" || !rootless() || !unified() {
+		return options.CgroupParent
+	}
+	// "0::/user.slice/…/app.slice/slipway.scope": a group with processes
+	// of its own may not pass controllers on, its parent may.
+	membership, _ := os.ReadFile("/proc/self/cgroup")
+	_, own, _ := strings.Cut(strings.TrimSpace(string(membership)), "0::")
+	return filepath.Dir(own)
+}
 
 // hierarchies are the mounted roots: the unified one first.
 func hierarchies() []string {
@@ -50,7 +65,7 @@ func unified() bool {
 func (c cgroups) folders(id string) []string {
 	var found []string
 	for _, root := range hierarchies() {
-		folder := filepath.Join(root, c.prefix+id)
+		folder := filepath.Join(root, c.path(id))
 		if _, err := os.Stat(folder); err == nil {
 			found = append(found, folder)
 		}
@@ -62,7 +77,7 @@ func (c cgroups) folders(id string) []string {
 func (c cgroups) ids() []string {
 	var ids []string
 	for _, root := range hierarchies() {
-		matches, _ := filepath.Glob(filepath.Join(root, c.prefix+"*"))
+		matches, _ := filepath.Glob(filepath.Join(root, c.path("*")))
 		for _, match := range matches {
 			ids = append(ids, strings.TrimPrefix(filepath.Base(match), c.prefix))
 		}

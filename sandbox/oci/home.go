@@ -11,7 +11,6 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"strconv"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -170,8 +169,3 @@ func (h home) lock(ctx context.Context, id string) (func(), error) {
 		}
 	}
 }
-
-// cgroupName is the last part of a sandbox's control group paths.
-func (h home) cgroupName(id string) string { return h.prefix + id }
-
-func itoa(n uint32) string { return strconv.FormatUint(uint64(n), 10) }

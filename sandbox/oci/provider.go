@@ -15,7 +15,6 @@ import (
 	"context"
 	"fmt"
 	"net/netip"
-	"os"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -45,6 +44,11 @@ type Options struct {
 	// folder of /run/slipway chosen by StateDir, which a reboot clears; else
 	// the folder "sandboxes" of StateDir.
 	RunDir string
+	// CgroupParent is the control group below which sandboxes get theirs, as a
+	// path from the hierarchies' roots. Default "/" for root; for others the
+	// parent of this process's own group in the unified hierarchy, which a
+	// systemd user session may write.
+	CgroupParent string
 	// ToolchainDir is the installed toolchain, whose bin folder goes first in
 	// PATH. Empty for none.
 	ToolchainDir string
@@ -103,7 +107,7 @@ func New(options Options) (*Provider, error) {
 	}
 	h := newHome(options)
 	return &Provider{
-		options: options, home: h, cgroups: cgroups{prefix: h.prefix},
+		options: options, home: h, cgroups: cgroups{parent: cgroupParent(options), prefix: h.prefix},
 		log: options.Log, proxies: map[string]*proxy{}, busy: map[string]chan struct{}{},
 		adopters: map[string]*launched{},
 	}, nil
@@ -270,5 +274,3 @@ func (p *Provider) Close() error {
 	}
 	return nil
 }
-
-func rootless() bool { return os.Geteuid() != 0 }

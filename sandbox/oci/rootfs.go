@@ -11,13 +11,6 @@ import (
 	"path/filepath"
 )
 
-// The build user inside. Root inside runs process 1 only, so that a build
-// cannot signal it or look into it.
-const (
-	buildUID = 1000
-	buildGID = 1000
-)
-
 // caBundle is where the sandbox's certificates are.
 const caBundle = "/etc/ssl/certs/ca-certificates.crt"
 
@@ -101,10 +94,8 @@ func (p *Provider) overlayFolders(r *record) error {
 		if err := os.MkdirAll(folder, 0o755); err != nil {
 			return err
 		}
-		if rootless() {
-			continue
-		}
-		if err := os.Lchown(folder, int(r.UIDBase)+buildUID, int(r.UIDBase)+buildGID); err != nil {
+		owner := identify(r).files
+		if err := os.Lchown(folder, owner.UID, owner.GID); err != nil {
 			return err
 		}
 	}

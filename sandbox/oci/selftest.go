@@ -14,6 +14,7 @@ import (
 	"strings"
 	"time"
 
+	specs "github.com/opencontainers/runtime-spec/specs-go"
 	"golang.org/x/sys/unix"
 
 	"github.com/slipwayhq/slipway/models"
@@ -82,7 +83,7 @@ func (p *Provider) checkHost() error {
 		return models.Wrap(models.CodeSandbox, err, fmt.Sprintf("the sandbox folder %s cannot be written", p.home.dir))
 	}
 	if rootless() {
-		return nil
+		return p.checkDelegation()
 	}
 	for folder := p.home.dir; ; folder = filepath.Dir(folder) {
 		stat, err := os.Stat(folder)
@@ -98,6 +99,19 @@ func (p *Provider) checkHost() error {
 	}
 }
 
+// checkDelegation says what a user without privilege lacks. The kernel lets it
+// have namespaces; limits it can only set below control groups it was given.
+func (p *Provider) checkDelegation() error {
+	for _, root := range hierarchies() {
+		parent := filepath.Join(root, p.cgroups.parent)
+		if err := unix.Access(parent, unix.W_OK); err != nil {
+			return unfit("the control group %s is not writable for this user (%s); run slipway as root, or give the user control groups of its own",
+				parent, err)
+		}
+	}
+	return nil
+}
+
 // judge compares what the sandbox saw with what it must see.
 func (p *Provider) judge(probe *guest.Probe, spec sandbox.Spec) error {
 	var wrong []string
@@ -106,17 +120,26 @@ func (p *Provider) judge(probe *guest.Probe, spec sandbox.Spec) error {
 			wrong = append(wrong, fmt.Sprintf(format, args...))
 		}
 	}
-	wantMap := fmt.Sprintf("0 %d %d", spec.UIDBase, spec.UIDCount)
-	expect(strings.Join(strings.Fields(probe.UIDMap), " ") == wantMap, "uids are mapped %q instead of %q", probe.UIDMap, wantMap)
-	expect(strings.Join(strings.Fields(probe.GIDMap), " ") == wantMap, "gids are mapped %q instead of %q", probe.GIDMap, wantMap)
+	who := identify(newRecord(spec))
+	for _, ids := range []struct {
+		name, got string
+		want      specs.LinuxIDMapping
+	}{{"uids", probe.UIDMap, who.uids[0]}, {"gids", probe.GIDMap, who.gids[0]}} {
+		want := fmt.Sprintf("%d %d %d", ids.want.ContainerID, ids.want.HostID, ids.want.Size)
+		got := strings.Join(strings.Fields(ids.got), " ")
+		expect(got == want && ids.want.HostID != 0, "%s are mapped %q instead of %q", ids.name, got, want)
+	}
 	for _, set := range []string{"CapInh", "CapPrm", "CapEff", "CapBnd", "CapAmb"} {
 		value, known := probe.Status[set]
 		expect(known && strings.Trim(value, "0") == "", "a process has capabilities (%s %s)", set, value)
 	}
 	expect(probe.Status["NoNewPrivs"] == "1", "a process may gain privileges")
 	expect(probe.Status["Seccomp"] == "2", "there is no system call filter")
-	expect(probe.Status["Groups"] == "" || probe.Status["Groups"] == fmt.Sprint(buildGID),
-		"a process has extra groups (%s)", probe.Status["Groups"])
+	for group := range strings.FieldsSeq(probe.Status["Groups"]) {
+		// Without root, groups cannot be dropped; those not mapped show as
+		// the overflow group and give what the provider's own user has.
+		expect(group == fmt.Sprint(who.build.GID) || rootless(), "a process has the extra group %s", group)
+	}
 	for _, name := range []string{"user", "pid", "net", "ipc", "uts", "mnt", "cgroup"} {
 		own, err := os.Readlink("/proc/self/ns/" + name)
 		theirs := probe.Namespaces[name]
