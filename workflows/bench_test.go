@@ -1,7 +1,6 @@
 package workflows
 
 import (
-	"encoding/json"
 	"fmt"
 	"slices"
 	"testing"
@@ -67,19 +66,13 @@ func newSubject(b *testing.B, name string, fn any, s *steps) *subject {
 	s.register(w)
 	require.NoError(b, w.Start())
 	b.Cleanup(w.Stop)
-	return &subject{name: name, run: &run{client: c, steps: s, queue: queue}}
+	return &subject{name: name, run: &run{client: c, steps: s, queue: queue, builds: queue}}
 }
 
 // deploy takes one deployment from its start to its end.
 func (s *subject) deploy(b *testing.B) {
-	in := input
-	in.DeploymentID, in.BuildQueue = models.NewID(models.PrefixDeployment), s.run.queue
-	encoded, err := json.Marshal(in)
-	require.NoError(b, err)
-	s.run.row = models.Deployment{ID: in.DeploymentID, ProjectID: in.ProjectID, OrganizationID: in.OrgID, Priority: 3, Input: encoded}
-	_, err = Start(b.Context(), s.run.client, s.run.row, s.run.queue)
-	require.NoError(b, err)
-	require.NoError(b, s.run.client.GetWorkflow(b.Context(), in.DeploymentID, "").Get(b.Context(), nil))
+	s.run.deploy(b, nil)
+	require.NoError(b, s.run.client.GetWorkflow(b.Context(), s.run.row.ID, "").Get(b.Context(), nil))
 }
 
 func (s *subject) median() time.Duration {

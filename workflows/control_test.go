@@ -110,7 +110,7 @@ func TestControl_takesASignalTypedByHand(t *testing.T) {
 			b := &broken{}
 			s := newStage(t, &steps{deploy: b.deploy, sync: staticSource})
 			s.at(time.Hour, func() {
-				b.mended = true
+				b.mended.Store(true)
 				s.SignalWorkflow(models.SignalRetry, c.payload)
 			})
 			status, err := s.run()

@@ -3,6 +3,7 @@ package workflows
 import (
 	"context"
 	"fmt"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -13,10 +14,10 @@ import (
 )
 
 // broken is a deploy step that fails for the platform until it is mended.
-type broken struct{ mended bool }
+type broken struct{ mended atomic.Bool }
 
 func (b *broken) deploy(context.Context, models.StepInput) (models.DeployResult, error) {
-	if !b.mended {
+	if !b.mended.Load() {
 		return models.DeployResult{}, fault(models.CodeStorage, "The blob store does not answer.")
 	}
 	return models.DeployResult{ReleaseID: "rel_1"}, nil
@@ -53,7 +54,7 @@ func requireRefused(t *testing.T, a *updateAnswer, code models.Code) {
 }
 
 func TestPark_dropsARetryThatCameTooEarly(t *testing.T) {
-	b := &broken{mended: false}
+	b := &broken{}
 	s := newStage(t, &steps{deploy: b.deploy, sync: staticSource})
 	s.at(time.Millisecond, func() {
 		s.SignalWorkflow(models.SignalRetry, nil)
@@ -62,7 +63,7 @@ func TestPark_dropsARetryThatCameTooEarly(t *testing.T) {
 	s.at(time.Hour, func() {
 		require.Equal(t, models.OutcomeDeadLetter, s.query().Outcome, "still parked")
 		require.Equal(t, 3, s.steps.count(models.StepDeploy))
-		b.mended = true
+		b.mended.Store(true)
 		s.SignalWorkflow(models.SignalRetry, nil)
 	})
 	status, err := s.run()
@@ -101,7 +102,7 @@ func TestPark_countsTwoRetriesInARowOnce(t *testing.T) {
 		require.Equal(t, models.OutcomeDeadLetter, status.Outcome, "parked again, the second retry gone")
 		require.Equal(t, 1, status.Retries)
 		require.Equal(t, 6, s.steps.count(models.StepDeploy))
-		b.mended = true
+		b.mended.Store(true)
 		first := s.update(models.SignalRetry, models.OperatorAction{By: "usr_1"})
 		second := s.update(models.SignalRetry, models.OperatorAction{By: "usr_2"})
 		s.at(0, func() {
@@ -215,7 +216,7 @@ func TestPark_canBeRetriedManyTimes(t *testing.T) {
 	const retries = 30
 	for i := 1; i <= retries; i++ {
 		s.at(time.Duration(i)*time.Hour, func() {
-			b.mended = i == retries
+			b.mended.Store(i == retries)
 			s.SignalWorkflow(models.SignalRetry, models.OperatorAction{By: fmt.Sprint("usr_", i)})
 		})
 	}

@@ -141,6 +141,23 @@ func TestDeployment_rejectsABuildThatTakesTooLong(t *testing.T) {
 	require.Equal(t, 1, s.steps.count(models.StepCleanup))
 }
 
+func TestDeployment_spendsNoActiveTimeWhileParked(t *testing.T) {
+	mended := false
+	s := newStage(t, &steps{build: func(context.Context, models.StepInput) (models.BuildResult, error) {
+		if !mended {
+			return models.BuildResult{}, fault(models.CodeSandbox, "The sandbox does not start.")
+		}
+		return models.BuildResult{OutputDigest: "output"}, nil
+	}})
+	s.at(6*24*time.Hour, func() {
+		mended = true
+		s.SignalWorkflow(models.SignalRetry, nil)
+	})
+	status, err := s.run()
+	require.NoError(t, err)
+	require.Equal(t, models.OutcomeSucceeded, status.Outcome)
+}
+
 func TestRecorder_holdsNothingUpAndCatchesUp(t *testing.T) {
 	down := true
 	s := newStage(t, &steps{sync: staticSource, record: func(context.Context, models.Status) error {

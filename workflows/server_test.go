@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -142,7 +143,7 @@ func retriedScene() scene {
 		requireCode(t, err, models.CodeNotParked)
 		r.awaitOutcome(t, models.OutcomeDeadLetter)
 		r.requireAttributes(t, "dead_letter", models.StepDeploy)
-		b.mended = true
+		b.mended.Store(true)
 		status, err := r.update(t, models.SignalRetry)
 		require.NoError(t, err)
 		require.Equal(t, models.StatusInProgress, status.Status)
@@ -167,10 +168,9 @@ func canceledScene(name string, cancel func(*testing.T, *run)) scene {
 
 func hostLostScene() scene {
 	building := make(chan struct{}, 1)
-	first := true
+	var lost atomic.Bool
 	return scene{name: "host-lost", steps: &steps{build: func(ctx context.Context, _ models.StepInput) (models.BuildResult, error) {
-		if first {
-			first = false
+		if !lost.Swap(true) {
 			building <- struct{}{}
 			<-ctx.Done()
 			return models.BuildResult{}, ctx.Err()
@@ -233,6 +233,33 @@ func TestDeployment_onARealServer(t *testing.T) {
 	}
 }
 
+func TestSession_holdsOneSlotAndOnlyWhileItBuilds(t *testing.T) {
+	t.Parallel()
+	build, b := make(chan struct{}), &broken{}
+	first := start(t, scene{steps: &steps{
+		build: func(context.Context, models.StepInput) (models.BuildResult, error) {
+			<-build
+			return models.BuildResult{OutputDigest: "output"}, nil
+		},
+		deploy: b.deploy,
+	}})
+	first.await(t, func(s models.Status) bool { return s.CurrentStep == models.StepBuild })
+
+	second := *first
+	second.deploy(t, nil)
+	waiting := second.await(t, func(s models.Status) bool { return s.CurrentStep == models.StepSandbox })
+	require.Equal(t, "Waiting for a build slot...", waiting.Logs[len(waiting.Logs)-1], "the one slot is taken")
+	close(build)
+	first.awaitOutcome(t, models.OutcomeDeadLetter)
+	second.awaitOutcome(t, models.OutcomeDeadLetter) // it got the slot although the first is parked
+	b.mended.Store(true)
+	for _, r := range []*run{first, &second} {
+		_, err := r.update(t, models.SignalRetry)
+		require.NoError(t, err)
+		require.NoError(t, r.client.GetWorkflow(t.Context(), r.row.ID, "").Get(t.Context(), nil))
+	}
+}
+
 // play takes a scene to its end and checks what every end has in common.
 func play(t *testing.T, sc scene) *run {
 	t.Helper()
@@ -271,19 +298,9 @@ func play(t *testing.T, sc scene) *run {
 
 func start(t *testing.T, sc scene) *run {
 	t.Helper()
-	c := dial(t)
-	in := input
-	in.DeploymentID = models.NewID(models.PrefixDeployment)
-	in.BuildQueue = in.DeploymentID + "-builds"
-	if sc.input != nil {
-		sc.input(&in)
-	}
-	encoded, err := json.Marshal(in)
-	require.NoError(t, err)
-	r := &run{client: c, steps: sc.steps, queue: in.DeploymentID + "-deployments", builds: in.BuildQueue, row: models.Deployment{
-		ID: in.DeploymentID, ProjectID: in.ProjectID, OrganizationID: in.OrgID, Sequence: in.Sequence, Priority: 3, Input: encoded,
-	}}
-	main := worker.New(c, r.queue, workerOptions(false))
+	queue := models.NewID("queue")
+	r := &run{client: dial(t), steps: sc.steps, queue: queue, builds: queue + "-builds"}
+	main := worker.New(r.client, r.queue, workerOptions(false))
 	main.RegisterWorkflowWithOptions(Deployment, workflow.RegisterOptions{Name: models.WorkflowDeployment})
 	sc.steps.register(main)
 	require.NoError(t, main.Start())
@@ -291,9 +308,25 @@ func start(t *testing.T, sc scene) *run {
 	if !sc.noBuilder {
 		r.startBuilder(t)
 	}
-	_, err = Start(t.Context(), c, r.row, r.queue)
-	require.NoError(t, err)
+	r.deploy(t, sc.input)
 	return r
+}
+
+// deploy starts a deployment on the run's workers.
+func (r *run) deploy(t testing.TB, change func(*models.DeploymentInput)) {
+	t.Helper()
+	in := input
+	in.DeploymentID, in.BuildQueue = models.NewID(models.PrefixDeployment), r.builds
+	if change != nil {
+		change(&in)
+	}
+	encoded, err := json.Marshal(in)
+	require.NoError(t, err)
+	r.row = models.Deployment{
+		ID: in.DeploymentID, ProjectID: in.ProjectID, OrganizationID: in.OrgID, Sequence: in.Sequence, Priority: 3, Input: encoded,
+	}
+	_, err = Start(t.Context(), r.client, r.row, r.queue)
+	require.NoError(t, err)
 }
 
 func dial(t testing.TB) client.Client {
