@@ -10,8 +10,9 @@ import (
 	"net"
 	"net/http/httputil"
 	"strconv"
-	"sync"
 	"time"
+
+	"golang.org/x/sync/errgroup"
 )
 
 // load is a fixed number of equal requests over connections that stay open. It
@@ -38,18 +39,13 @@ func (l load) run(ctx context.Context, bodyBytes int64) (made int, took time.Dur
 	ctx, cancel := context.WithTimeout(ctx, loadPatience)
 	defer cancel()
 	each := max(1, l.requests/l.clients)
-	errs := make([]error, l.clients)
-	var clients sync.WaitGroup
+	clients, ctx := errgroup.WithContext(ctx)
 	began := time.Now()
-	for i := range l.clients {
-		clients.Go(func() {
-			if errs[i] = l.client(ctx, each, bodyBytes); errs[i] != nil {
-				cancel()
-			}
-		})
+	for range l.clients {
+		clients.Go(func() error { return l.client(ctx, each, bodyBytes) })
 	}
-	clients.Wait()
-	return each * l.clients, time.Since(began), errors.Join(errs...)
+	err = clients.Wait()
+	return each * l.clients, time.Since(began), err
 }
 
 // client makes n requests, one after the other.

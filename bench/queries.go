@@ -4,10 +4,10 @@ import (
 	"context"
 	"fmt"
 	"net/http"
-	"sync"
 	"time"
 
 	"go.temporal.io/sdk/client"
+	"golang.org/x/sync/errgroup"
 
 	"github.com/slipwayhq/slipway/models"
 )
@@ -15,6 +15,8 @@ import (
 const (
 	rowOneClient   = "status queries, one client"
 	rowManyClients = "status queries, eight clients"
+
+	peerQuery = "Temporal's SDK, same workflow"
 
 	manyClients = 8
 	// queryPatience bounds one turn.
@@ -47,7 +49,7 @@ func queryRows(ctx context.Context, b *bench) (rows []row, err error) {
 		name    string
 		clients int
 	}{{rowOneClient, 1}, {rowManyClients, manyClients}} {
-		r := row{name: load.name, peer: "Temporal's SDK, same workflow", unit: perSecond}
+		r := row{name: load.name, peer: peerQuery, unit: perSecond}
 		for range b.queryPairs {
 			var p pair
 			if p.ours, err = queriesPerSecond(ctx, load.clients, b.queries, gateway); err != nil {
@@ -106,35 +108,25 @@ func (s *system) startEndless(ctx context.Context) (id string, end func(), err e
 
 // queriesPerSecond shares the queries among clients that ask one after the other.
 func queriesPerSecond(ctx context.Context, clients, queries int, ask func(context.Context) (models.Status, error)) (float64, error) {
-	ctx, cancel := context.WithTimeoutCause(ctx, queryPatience, fmt.Errorf("%d queries took longer than %s", queries, queryPatience))
+	ctx, cancel := context.WithTimeout(ctx, queryPatience)
 	defer cancel()
 	each := max(1, queries/clients)
-	failures := make(chan error, clients)
-	var asking sync.WaitGroup
+	asking, ctx := errgroup.WithContext(ctx)
 	began := time.Now()
 	for range clients {
-		asking.Go(func() {
+		asking.Go(func() error {
 			for range each {
 				status, err := ask(ctx)
-				if err == nil && (status.Stale || status.CurrentStep != models.StepBuild) {
-					err = fmt.Errorf("not the live status: step %s, stale %t", status.CurrentStep, status.Stale)
-				}
 				if err != nil {
-					failures <- err
-					return
+					return err
+				}
+				if status.Stale || status.CurrentStep != models.StepBuild {
+					return fmt.Errorf("not the live status: step %s, stale %t", status.CurrentStep, status.Stale)
 				}
 			}
+			return nil
 		})
 	}
-	asking.Wait()
-	took := time.Since(began)
-	select {
-	case err := <-failures:
-		if ctx.Err() != nil {
-			err = context.Cause(ctx)
-		}
-		return 0, err
-	default:
-		return float64(each*clients) / took.Seconds(), nil
-	}
+	err := asking.Wait()
+	return float64(each*clients) / time.Since(began).Seconds(), err
 }

@@ -139,7 +139,7 @@ func (t *taskDev) measure(ctx context.Context, name string) (startup, error) {
 		return startup{}, err
 	}
 	result, err := t.await(ctx, process, startup{name: name}, began)
-	return result, errors.Join(err, interrupt(process))
+	return result, errors.Join(err, interrupt(process), t.awaitEnd())
 }
 
 func (t *taskDev) await(ctx context.Context, process *child.Process, result startup, began time.Time) (startup, error) {
@@ -190,6 +190,19 @@ func (s *system) hasPage(ctx context.Context) bool {
 		return false
 	}
 	return answer.Body.Close() == nil && answer.StatusCode == http.StatusOK
+}
+
+// awaitEnd waits until the data folder is given back: what was typed may end
+// before what it started.
+func (t *taskDev) awaitEnd() error {
+	lock, err := os.Open(filepath.Join(t.data, "lock"))
+	if err != nil {
+		return nil // it never came so far
+	}
+	defer lock.Close()
+	return poll(context.Background(), stopPatience, "slipway dev to end", func() (bool, error) {
+		return syscall.Flock(int(lock.Fd()), syscall.LOCK_EX|syscall.LOCK_NB) == nil, nil
+	})
 }
 
 // interrupt does what Ctrl-C in a terminal does: it signals the whole process

@@ -32,14 +32,12 @@ func staticCases() []staticCase {
 // peers of the dispatcher.
 const peerNginx, peerCaddy = "nginx", "Caddy"
 
-func rateRow(c staticCase, peer string) string { return c.name + ": requests, " + peer }
-func costRow(c staticCase, peer string) string { return c.name + ": CPU a request, " + peer }
+func rateRow(c staticCase) string { return c.name + ": requests" }
+func costRow(c staticCase) string { return c.name + ": CPU a request" }
 
 func staticRowNames() (names []string) {
 	for _, c := range staticCases() {
-		for _, peer := range []string{peerNginx, peerCaddy} {
-			names = append(names, rateRow(c, peer), costRow(c, peer))
-		}
+		names = append(names, rateRow(c), costRow(c))
 	}
 	return names
 }
@@ -99,8 +97,8 @@ func measureCase(ctx context.Context, b *bench, c staticCase, dispatcher *server
 	}
 	var rows []row
 	for _, peer := range []string{peerNginx, peerCaddy} {
-		rate := row{name: rateRow(c, peer), peer: peer, unit: perSecond}
-		cost := row{name: costRow(c, peer), peer: peer, unit: micros}
+		rate := row{name: rateRow(c), peer: peer, unit: perSecond}
+		cost := row{name: costRow(c), peer: peer, unit: micros}
 		if peer == peerNginx {
 			cost.aim = aimStatic
 		}

@@ -13,7 +13,7 @@ import (
 // section is a group of rows that are measured together.
 type section struct {
 	name string
-	// rows must all be in the result.
+	// rows are the keys of those that must be in the result.
 	rows []string
 	run  func(context.Context, *bench) ([]row, error)
 }
@@ -21,11 +21,20 @@ type section struct {
 // sections are all there is, in the order of the table.
 func sections() []section {
 	return []section{
-		{"deploys", []string{rowCold, rowWarm, rowUnchanged}, deployRows},
-		{"workflow", []string{rowWorkflow}, workflowRows},
-		{"queries", []string{rowOneClient, rowManyClients}, queryRows},
-		{"static", staticRowNames(), staticRows},
+		{"deploys", keys(peerBuild, rowCold, rowWarm, rowUnchanged), deployRows},
+		{"workflow", keys(peerWorkflow, rowWorkflow), workflowRows},
+		{"queries", keys(peerQuery, rowOneClient, rowManyClients), queryRows},
+		{"static", append(keys(peerNginx, staticRowNames()...), keys(peerCaddy, staticRowNames()...)...), staticRows},
 	}
+}
+
+// keys are those of rows with the same peer.
+func keys(peer string, names ...string) []string {
+	keys := make([]string, len(names))
+	for i, name := range names {
+		keys[i] = row{name: name, peer: peer}.key()
+	}
+	return keys
 }
 
 func sectionNames() []string {
@@ -89,9 +98,9 @@ func measure(ctx context.Context, s settings) (err error) {
 			return ctx.Err()
 		}
 		rows = append(rows, got...)
-		for _, name := range part.rows {
-			if !slices.ContainsFunc(got, func(r row) bool { return r.name == name && r.complete() }) {
-				missing = append(missing, "no figure for: "+name)
+		for _, key := range part.rows {
+			if !slices.ContainsFunc(got, func(r row) bool { return r.key() == key && r.complete() }) {
+				missing = append(missing, "no figure for: "+key)
 			}
 		}
 	}

@@ -43,6 +43,9 @@ type row struct {
 	look string
 }
 
+// key names the row in the whole table.
+func (r row) key() string { return r.name + " ÷ " + r.peer }
+
 // complete says whether there is a figure on both sides.
 func (r row) complete() bool {
 	for _, p := range r.pairs {
@@ -93,13 +96,13 @@ func (r row) aimText() string {
 func printTable(w io.Writer, rows []row) {
 	fmt.Fprintln(w)
 	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(table, "what\tSlipway\tpeer's\tratio\taim\t\tpeer\tturns")
+	fmt.Fprintln(table, "what\tSlipway\tpeer\tratio\taim\t\tpeer is\tturns")
 	for _, r := range rows {
 		fmt.Fprintf(table, "%s\t%s\t%s\t%.2f×\t%s\t%s\t%s\t%d\n",
 			r.name, r.spread(ours(r.pairs)), r.spread(theirs(r.pairs)), ratio(r.pairs), r.aimText(), r.verdict(), r.peer, len(r.pairs))
 	}
 	_ = table.Flush()
-	fmt.Fprintln(w, "\nMedians, with the lowest and the highest; the ratio is the median of the turns' own.")
+	fmt.Fprintln(w, "\nMedians, with the lowest and the highest. The ratio is ours ÷ the peer's, the median of the turns' own; of rates (/s) more is better.")
 	for _, r := range rows {
 		if r.missed() {
 			fmt.Fprintf(w, "\nMISSED %s, against %s:\n%s\n", r.name, r.peer, r.look)
