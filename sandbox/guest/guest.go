@@ -28,6 +28,8 @@ const (
 	// the working folder; CommandPackTree carries symbolic links too.
 	CommandPack     = "pack"
 	CommandPackTree = "pack-tree"
+	// CommandCopy copies the first folder's content to the second.
+	CommandCopy = "copy"
 	// CommandProbe looks at the sandbox from the inside and writes a Probe.
 	CommandProbe = "probe"
 )
@@ -63,6 +65,8 @@ func Main(args []string) int {
 		return exit(packMain(rest, false))
 	case CommandPackTree:
 		return exit(packMain(rest, true))
+	case CommandCopy:
+		return exit(copyMain(rest))
 	case CommandProbe:
 		return exit(probeMain())
 	}

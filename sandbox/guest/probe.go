@@ -31,7 +31,13 @@ type Probe struct {
 	Interfaces []string `json:"interfaces"`
 	// Attempts are acts and how they ended: "" is success, else the error.
 	Attempts map[string]string `json:"attempts"`
+	// Overlay is how changing a mounted snapshot went: "" is well.
+	Overlay string `json:"overlay"`
 }
+
+// SnapshotProbe is the file, below node_modules, that the self-test's snapshot
+// has for the probe to work on.
+const SnapshotProbe = "package/file"
 
 // Permitted are the attempts that must succeed in a sound sandbox: each is the
 // allowed form of one that must fail, so that a sandbox in which nothing works
@@ -78,7 +84,31 @@ func probeMain() error {
 			probe.Attempts[name] = err.Error()
 		}
 	}
+	if err := changeSnapshot(); err != nil {
+		probe.Overlay = err.Error()
+	}
 	return json.NewEncoder(os.Stdout).Encode(probe)
+}
+
+// changeSnapshot does what builds do to node_modules: change a file, and remove
+// and remake a folder, which needs more of the file system below.
+func changeSnapshot() error {
+	file := filepath.Join("/workspace/node_modules", SnapshotProbe)
+	folder := filepath.Dir(file)
+	if err := os.WriteFile(file, []byte("changed"), 0o600); err != nil {
+		return err
+	}
+	if err := os.RemoveAll(folder); err != nil {
+		return err
+	}
+	if err := os.Mkdir(folder, 0o755); err != nil {
+		return err
+	}
+	left, err := os.ReadDir(folder)
+	if err == nil && len(left) > 0 {
+		err = errors.New("what was in a removed folder came back")
+	}
+	return err
 }
 
 func readText(name string) string {

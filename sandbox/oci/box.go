@@ -54,7 +54,7 @@ func (b *box) Exec(ctx context.Context, cmd sandbox.Command) (sandbox.Result, er
 			return sandbox.Result{}, models.Errorf(models.CodeValidation, "a command's argument holds a NUL byte")
 		}
 	}
-	return b.exec(ctx, cmd, guest.CommandRun)
+	return b.exec(ctx, cmd)
 }
 
 // Upload writes files; see sandbox.Sandbox.
@@ -152,6 +152,17 @@ func (b *box) pack(ctx context.Context, command, dir string, read func(io.Reader
 	return err
 }
 
+// copySnapshot fills node_modules where an overlay cannot.
+func (b *box) copySnapshot(ctx context.Context) error {
+	var said tail
+	result, err := b.guest(ctx, nil, nil, &said, guest.CommandCopy, "/.slipway/snapshot", sandbox.WorkspaceDir+"/node_modules")
+	if err == nil && result.ExitCode != 0 {
+		err = models.Wrap(models.CodeSandbox, fmt.Errorf("copy: exit code %d: %s", result.ExitCode, said.last()),
+			"the install snapshot could not be put into the sandbox")
+	}
+	return err
+}
+
 func (b *box) outOfMemory() error {
 	return models.Errorf(models.CodeBuildFailed, "the sandbox's memory of %d bytes, of which files are part, is used up",
 		b.record.Limits.MemoryBytes)
@@ -161,7 +172,7 @@ func (b *box) outOfMemory() error {
 func (b *box) guest(ctx context.Context, in io.Reader, out io.Writer, said io.Writer, args ...string) (sandbox.Result, error) {
 	return b.exec(ctx, sandbox.Command{
 		Args: append([]string{guest.Path}, args...), Stdin: in, Stdout: out, Stderr: said,
-	}, guest.CommandRun)
+	})
 }
 
 // tail keeps the end of what a command says.

@@ -184,7 +184,7 @@ func (p *Provider) mounts(r *record) ([]specs.Mount, error) {
 	if stat, err := os.Lstat("/usr/local"); err == nil && stat.IsDir() {
 		mounts = append(mounts, tmpfs("/usr/local", 4<<10, "mode=755", "nosuid", "nodev", "ro"))
 	}
-	if r.ModulesSnapshot != "" {
+	if r.ModulesSnapshot != "" && !p.copySnapshots.Load() {
 		mounts = append(mounts, p.overlay(r)...)
 	}
 	return mounts, nil

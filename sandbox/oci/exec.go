@@ -30,7 +30,7 @@ const killTimeout = 20 * time.Second
 // exec runs one command under the guest's supervisor and waits for its end.
 // The runtime only starts it: its output comes to us directly and its end is
 // told by the supervisor's report, or by the silence when that is killed.
-func (b *box) exec(ctx context.Context, cmd sandbox.Command, command string) (sandbox.Result, error) {
+func (b *box) exec(ctx context.Context, cmd sandbox.Command) (sandbox.Result, error) {
 	select {
 	case b.busy <- struct{}{}:
 		defer func() { <-b.busy }()
@@ -57,7 +57,7 @@ func (b *box) exec(ctx context.Context, cmd sandbox.Command, command string) (sa
 		return sandbox.Result{}, models.Wrap(models.CodeSandbox, err, "the command cannot be started")
 	}
 	defer pipes.close()
-	supervisor, startErr := b.start(ctx, cmd, command, pipes)
+	supervisor, startErr := b.start(ctx, cmd, pipes)
 	pipes.closeTheirs()
 	var report *guest.Report
 	if startErr == nil {
@@ -90,9 +90,9 @@ func (b *box) exec(ctx context.Context, cmd sandbox.Command, command string) (sa
 }
 
 // start has the runtime start the supervisor.
-func (b *box) start(ctx context.Context, cmd sandbox.Command, command string, pipes *pipes) (*launched, error) {
+func (b *box) start(ctx context.Context, cmd sandbox.Command, pipes *pipes) (*launched, error) {
 	p, id := b.provider, b.record.ID
-	args := append([]string{guest.Path, command}, cmd.Args...)
+	args := append([]string{guest.Path, guest.CommandRun}, cmd.Args...)
 	description, err := json.Marshal(p.process(b.record, args, workingDir(cmd.Dir), b.environment(cmd.Env)))
 	if err != nil {
 		return nil, models.Wrap(models.CodeSandbox, err, "the command cannot be described")

@@ -19,6 +19,7 @@ import (
 	"regexp"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/sirupsen/logrus"
@@ -70,6 +71,9 @@ type Provider struct {
 	home    home
 	cgroups cgroups
 	log     logrus.FieldLogger
+
+	// copySnapshots is set by Check where the kernel's overlays do not do.
+	copySnapshots atomic.Bool
 
 	mu      sync.Mutex
 	proxies map[string]*proxy
@@ -192,7 +196,11 @@ func (p *Provider) create(ctx context.Context, spec sandbox.Spec) (*box, error) 
 	if err != nil {
 		return nil, err
 	}
-	return newBox(p, record, pid), nil
+	made := newBox(p, record, pid)
+	if record.ModulesSnapshot != "" && p.copySnapshots.Load() {
+		return made, made.copySnapshot(ctx)
+	}
+	return made, nil
 }
 
 // Open finds a live sandbox; see sandbox.Provider.

@@ -23,20 +23,75 @@ import (
 )
 
 // Check makes a sandbox, has it look at itself, and compares; see
-// sandbox.Provider. It takes a fraction of a second.
+// sandbox.Provider. It takes a fraction of a second. It also finds out whether
+// snapshots can be overlaid here or must be copied, so it comes before Create.
 func (p *Provider) Check(ctx context.Context) error {
 	if err := p.checkHost(); err != nil {
 		return err
 	}
+	snapshot, remove, err := p.probeSnapshot()
+	if err != nil {
+		return models.Wrap(models.CodeSandbox, err, fmt.Sprintf("the sandbox folder %s cannot be written", p.home.dir))
+	}
+	defer remove()
+	trouble, err := p.selfTest(ctx, snapshot)
+	if (err != nil || trouble != "") && !p.copySnapshots.Load() && ctx.Err() == nil {
+		// Once more, without what older kernels lack.
+		p.copySnapshots.Store(true)
+		first := err
+		if trouble, err = p.selfTest(ctx, snapshot); err == nil && trouble == "" {
+			p.log.WithError(first).Warn("Install snapshots are copied into sandboxes, which is slower: " +
+				"this kernel's overlay file system cannot be used in them; kernels from 6.6 can")
+		} else if first != nil {
+			p.copySnapshots.Store(false)
+			err = first
+		}
+	}
+	if err == nil && trouble != "" {
+		err = unfit("install snapshots do not work: %s", trouble)
+	}
+	return err
+}
+
+// probeSnapshot makes a snapshot for the self-test, where a sweeper finds it.
+func (p *Provider) probeSnapshot() (folder string, remove func(), err error) {
+	folder, err = os.MkdirTemp(p.home.sandboxes(), "selftest-")
+	if err != nil {
+		return "", nil, err
+	}
+	remove = func() { _ = os.RemoveAll(folder) }
+	file := filepath.Join(folder, guest.SnapshotProbe)
+	owner := identify(&record{UIDBase: SelfTestUIDBase, UIDCount: sandbox.MinUIDCount}).files
+	if err = os.MkdirAll(filepath.Dir(file), 0o755); err == nil {
+		err = os.WriteFile(file, []byte("published"), 0o644)
+	}
+	for _, name := range []string{folder, filepath.Dir(file), file} {
+		if err == nil {
+			err = os.Lchown(name, owner.UID, owner.GID)
+		}
+	}
+	if err == nil {
+		err = os.Chmod(folder, 0o755)
+	}
+	if err != nil {
+		remove()
+	}
+	return folder, remove, err
+}
+
+// selfTest makes one sandbox and judges it. What is only wrong with snapshots
+// is said in trouble.
+func (p *Provider) selfTest(ctx context.Context, snapshot string) (trouble string, err error) {
 	random := make([]byte, 8)
 	_, _ = rand.Read(random)
 	spec := sandbox.Spec{
 		ID: "selftest-" + hex.EncodeToString(random), UIDBase: SelfTestUIDBase, UIDCount: sandbox.MinUIDCount,
-		Limits: sandbox.Limits{MemoryBytes: 256 << 20, CPUs: 1, PIDs: 128, DiskBytes: 16 << 20},
+		Limits:          sandbox.Limits{MemoryBytes: 256 << 20, CPUs: 1, PIDs: 128, DiskBytes: 16 << 20},
+		ModulesSnapshot: snapshot,
 	}
 	made, err := p.Create(ctx, spec)
 	if err != nil {
-		return err
+		return "", err
 	}
 	defer func() {
 		tidy, cancel := context.WithTimeout(context.WithoutCancel(ctx), p.options.StartTimeout)
@@ -45,22 +100,21 @@ func (p *Provider) Check(ctx context.Context) error {
 			p.log.WithError(err).Error("Self-test sandbox left for the sweeper")
 		}
 	}()
-	b := made.(*box)
 	var out, said bytes.Buffer
-	result, err := b.exec(ctx, sandbox.Command{
+	result, err := made.Exec(ctx, sandbox.Command{
 		Args: []string{guest.Path, guest.CommandProbe}, Stdout: &out, Stderr: &said, Timeout: 20 * time.Second,
-	}, guest.CommandRun)
+	})
 	if err != nil {
-		return err
+		return "", err
 	}
 	if result.ExitCode != 0 {
-		return unfit("the self-test ended with exit code %d: %s", result.ExitCode, strings.TrimSpace(said.String()))
+		return "", unfit("the self-test ended with exit code %d: %s", result.ExitCode, strings.TrimSpace(said.String()))
 	}
 	var probe guest.Probe
 	if err := json.Unmarshal(out.Bytes(), &probe); err != nil {
-		return unfit("the self-test said %q", out.String())
+		return "", unfit("the self-test said %q", out.String())
 	}
-	return errors.Join(p.judge(&probe, spec), p.judgeLimits(spec))
+	return probe.Overlay, errors.Join(p.judge(&probe, spec), p.judgeLimits(spec))
 }
 
 func unfit(format string, args ...any) error {
