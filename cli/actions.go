@@ -38,6 +38,7 @@ command then watches like 'slipway deploy' does, unless --detach is given.`)
 		f.newerThan, f.afterLine = parked.Version, seen
 		return p.watch(cmd, f)
 	}
+	cmd.ValidArgsFunction = p.completeParked()
 	cmd.Flags().BoolVarP(&detach, "detach", "d", false, "return as soon as it goes on")
 	return cmd
 }
@@ -48,6 +49,7 @@ cleaned up and its quota is given back.`)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		return p.act(cmd, args[0], ActionAbandon, "is abandoned.")
 	}
+	cmd.ValidArgsFunction = p.completeParked()
 	return cmd
 }
 
@@ -57,6 +59,7 @@ the deployment cleans up after itself.`)
 	cmd.RunE = func(cmd *cobra.Command, args []string) error {
 		return p.act(cmd, args[0], ActionCancel, "is being canceled.")
 	}
+	cmd.ValidArgsFunction = p.completeDeployments(stoppable)
 	return cmd
 }
 

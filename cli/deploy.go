@@ -86,7 +86,11 @@ func (p *program) deploy(cmd *cobra.Command, folder string, flags deployFlags) e
 
 // send brings the files over and starts the deployment.
 func (p *program) send(ctx context.Context, client *Client, creds Credentials, folder string, flags deployFlags, v view) (DeployAnswer, error) {
-	source, err := Scan(ctx, folder, DefaultLimits())
+	limits, err := limitsFromEnvironment()
+	if err != nil {
+		return DeployAnswer{}, err
+	}
+	source, err := Scan(ctx, folder, limits)
 	if err != nil {
 		return DeployAnswer{}, err
 	}

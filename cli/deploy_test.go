@@ -226,6 +226,13 @@ func TestDeploy_refusesBeforeAnythingIsSent(t *testing.T) {
 		})
 	}
 	require.Empty(t, f.requests)
+
+	t.Setenv("SLIPWAY_MAX_FILES", "2")
+	got := f.run("deploy", folder)
+	require.Contains(t, got.err, "more than 2 files")
+	t.Setenv("SLIPWAY_MAX_FILES", "two")
+	require.Equal(t, ExitUsage, f.run("deploy", folder).code)
+	require.Empty(t, f.requests)
 }
 
 func TestDeploy_ofAFolderOfAnotherInstallationSaysSo(t *testing.T) {

@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http/httptest"
 	"path/filepath"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -217,6 +218,33 @@ func TestGateway_showsWhatIsParkedAndRefusesWhatIsNot(t *testing.T) {
 		require.Equal(t, ExitFailure, got.code)
 		require.Contains(t, got.err, code)
 	}
+}
+
+func TestGateway_completesIDsInTheShell(t *testing.T) {
+	g := newGateway(t)
+	folder := site(t)
+	require.Equal(t, ExitOK, run(t, "deploy", folder).code)
+	require.Equal(t, ExitOK, run(t, "deploy", folder).code)
+	t.Chdir(folder)
+	candidates := func(command string) []string {
+		got := run(t, "__complete", command, "")
+		require.Equal(t, ExitOK, got.code)
+		var ids []string
+		for line := range strings.Lines(got.out) {
+			if id, _, ok := strings.Cut(line, "\t"); ok {
+				ids = append(ids, id)
+			}
+		}
+		return ids
+	}
+	rows, err := g.store.Deployments(t.Context(), models.DeploymentFilter{OrganizationID: g.owner.OrganizationID, Limit: 10})
+	require.NoError(t, err)
+	require.Equal(t, []string{rows[0].ID, rows[1].ID}, candidates("status"))
+	require.Equal(t, []string{rows[1].ReleaseID}, candidates("rollback"))
+	require.Empty(t, candidates("retry"))
+	require.Empty(t, candidates("cancel"))
+	t.Setenv("SLIPWAY_API_URL", "http://127.0.0.1:1")
+	require.Empty(t, candidates("status"))
 }
 
 func TestGateway_refusalsReachThePerson(t *testing.T) {

@@ -24,7 +24,8 @@ line is an object of its own: {"line": 1, "text": "..."}.`,
 		Example: `  slipway logs
   slipway logs -f dep_3kq5q2n7d4v6x2y7z3a4b5c6d7
   slipway logs --json | jq -r .text`,
-		Args: arguments(0, 1),
+		Args:              arguments(0, 1),
+		ValidArgsFunction: p.completeDeployments(anyDeployment),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			client, _, err := p.connect(cmd)
 			if err != nil {

@@ -58,7 +58,8 @@ is the release before the live one. Deployments that were started before the
 rollback do not undo it.`,
 		Example: `  slipway rollback
   slipway rollback rel_3kq5q2n7d4v6x2y7z3a4b5c6d7`,
-		Args: arguments(0, 1),
+		Args:              arguments(0, 1),
+		ValidArgsFunction: p.completeReleases(),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			client, _, err := p.connect(cmd)
 			if err != nil {

@@ -88,6 +88,7 @@ func groupOf(name string) string {
 // the exit code. A context that ends is an interruption by the user.
 func Execute(ctx context.Context, root *cobra.Command, args []string) int {
 	root.SetArgs(args)
+	markUsage(root)
 	cmd, err := root.ExecuteContextC(ctx)
 	if err == nil {
 		return ExitOK
@@ -96,6 +97,24 @@ func Execute(ctx context.Context, root *cobra.Command, args []string) int {
 		cmd = root
 	}
 	return report(cmd, err, ctx.Err() != nil)
+}
+
+// markUsage makes a wrong number of arguments a usage error in all commands,
+// those that use cobra's own checks included.
+func markUsage(cmd *cobra.Command) {
+	if check := cmd.Args; check != nil {
+		cmd.Args = func(cmd *cobra.Command, args []string) error {
+			var usage *usageError
+			if err := check(cmd, args); err != nil && !errors.As(err, &usage) {
+				return &usageError{err}
+			} else {
+				return err
+			}
+		}
+	}
+	for _, sub := range cmd.Commands() {
+		markUsage(sub)
+	}
 }
 
 // report prints an error where its reader looks for it and gives the exit code.

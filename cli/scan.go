@@ -13,6 +13,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"sort"
+	"strconv"
 	"strings"
 
 	"golang.org/x/sync/errgroup"
@@ -31,6 +32,28 @@ type Limits struct {
 // DefaultLimits are those of an API with default settings.
 func DefaultLimits() Limits {
 	return Limits{Files: 5000, FileBytes: 5 << 20, PathBytes: models.MaxPathBytes}
+}
+
+// limitsFromEnvironment takes the settings the API itself is given, so that an
+// API with other limits can be used to the full.
+func limitsFromEnvironment() (Limits, error) {
+	limits := DefaultLimits()
+	files, fileErr := positive("SLIPWAY_MAX_FILES", int64(limits.Files))
+	bytes, bytesErr := positive("SLIPWAY_MAX_FILE_BYTES", limits.FileBytes)
+	paths, pathsErr := positive("SLIPWAY_MAX_PATH_BYTES", int64(limits.PathBytes))
+	return Limits{Files: int(files), FileBytes: bytes, PathBytes: int(paths)}, errors.Join(fileErr, bytesErr, pathsErr)
+}
+
+func positive(name string, otherwise int64) (int64, error) {
+	text := os.Getenv(name)
+	if text == "" {
+		return otherwise, nil
+	}
+	n, err := strconv.ParseInt(text, 10, 64)
+	if err != nil || n <= 0 {
+		return 0, usagef("%s must be a positive number, not %q", name, text)
+	}
+	return n, nil
 }
 
 // Source is what a folder holds that is to be deployed.

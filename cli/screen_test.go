@@ -184,6 +184,22 @@ func TestPlainView_writesEachChangeOnce(t *testing.T) {
 	require.Equal(t, "[validate] completed in 0.5s\n[sync] started\n[sync] completed in 0.5s\n[sandbox] started\n", out.String())
 }
 
+func TestStepClock_leavesOutTheTimeAStepWasParked(t *testing.T) {
+	began := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
+	now := began.Add(10 * time.Minute)
+	clock := newStepClock(func() time.Time { return now })
+	s := models.StepStatus{Status: models.StepInProgress, StartedAt: &began, Timestamp: &began}
+	require.Zero(t, clock.took(models.StepBuild, s))
+	now = now.Add(7 * time.Second)
+	require.Equal(t, 7*time.Second, clock.took(models.StepBuild, s))
+	end := now
+	s.Status, s.Timestamp = models.StepCompleted, &end
+	require.Equal(t, 7*time.Second, clock.took(models.StepBuild, s))
+	now = now.Add(time.Minute)
+	require.Equal(t, 7*time.Second, clock.took(models.StepBuild, s))
+	require.Equal(t, 10*time.Minute+7*time.Second, clock.took(models.StepSandbox, s))
+}
+
 func TestWorkerName_isMadeOfTheFoldersName(t *testing.T) {
 	cases := map[string]string{
 		"My Site!":                "my-site",

@@ -22,7 +22,8 @@ tell without reading.`,
 		Example: `  slipway status
   slipway status dep_3kq5q2n7d4v6x2y7z3a4b5c6d7
   slipway status --json | jq -r .status`,
-		Args: arguments(0, 1),
+		Args:              arguments(0, 1),
+		ValidArgsFunction: p.completeDeployments(anyDeployment),
 		RunE: func(cmd *cobra.Command, args []string) error {
 			client, _, err := p.connect(cmd)
 			if err != nil {

@@ -50,15 +50,22 @@ func (silentView) close()               {}
 
 // stepClock measures steps. While one runs it goes by this machine's clock from
 // when the step was first seen, because the server's clock may differ; once it
-// has ended, by the server's two timestamps.
+// has ended, by the server's two timestamps. Those count the time a step was
+// parked as well, so that they give way to what was seen here when they are much
+// longer: who retries a deployment wants to know what the retry took.
 type stepClock struct {
-	now  func() time.Time
-	seen map[models.Step]time.Time
+	now   func() time.Time
+	seen  map[models.Step]time.Time
+	ended map[models.Step]time.Time
 }
 
 func newStepClock(now func() time.Time) *stepClock {
-	return &stepClock{now: now, seen: make(map[models.Step]time.Time)}
+	return &stepClock{now: now, seen: make(map[models.Step]time.Time), ended: make(map[models.Step]time.Time)}
 }
+
+// clockTolerance is how much longer than what was seen a step may have taken
+// without having been parked: it is seen some time after it began.
+const clockTolerance = 5 * time.Second
 
 func (c *stepClock) took(step models.Step, s models.StepStatus) time.Duration {
 	if s.Status == models.StepInProgress {
@@ -67,10 +74,21 @@ func (c *stepClock) took(step models.Step, s models.StepStatus) time.Duration {
 		}
 		return c.now().Sub(c.seen[step])
 	}
-	if s.StartedAt != nil && s.Timestamp != nil {
-		return s.Timestamp.Sub(*s.StartedAt)
+	if s.StartedAt == nil || s.Timestamp == nil {
+		return 0
 	}
-	return 0
+	took := s.Timestamp.Sub(*s.StartedAt)
+	began, ok := c.seen[step]
+	if !ok {
+		return took
+	}
+	if _, known := c.ended[step]; !known {
+		c.ended[step] = c.now()
+	}
+	if here := c.ended[step].Sub(began); took > here+clockTolerance {
+		return here
+	}
+	return took
 }
 
 // plainView writes one line for each thing that happens, for logs and pipes.
