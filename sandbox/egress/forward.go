@@ -1,22 +1,38 @@
 package egress
 
 import (
+	"errors"
 	"io"
 	"net"
 	"sync"
 	"time"
 )
 
+// maxForwarded bounds connections at a time; more wait to be accepted.
+const maxForwarded = 512
+
 // Forward carries every connection the listener accepts to a unix socket and
 // back until the listener closes. It runs inside a sandbox that has no network
 // of its own, where programs can name a proxy only by host and port.
 func Forward(listener net.Listener, socket string) {
+	slots := make(chan struct{}, maxForwarded)
 	for {
+		slots <- struct{}{}
 		conn, err := listener.Accept()
-		if err != nil {
+		if errors.Is(err, net.ErrClosed) {
 			return
 		}
-		go forwardOne(conn, socket)
+		if err != nil {
+			// Out of descriptors or memory, which a build can bring about:
+			// both come back.
+			<-slots
+			time.Sleep(10 * time.Millisecond)
+			continue
+		}
+		go func() {
+			defer func() { <-slots }()
+			forwardOne(conn, socket)
+		}()
 	}
 }
 

@@ -52,6 +52,7 @@ func TestCollect_handsOverRegularFiles(t *testing.T) {
 
 func TestCollect_refusesHostileOutput(t *testing.T) {
 	p := newProvider(t)
+	s := newSandbox(t, p, testSpec("hostile"))
 	limits := sandbox.CollectLimits{MaxFiles: 1000, MaxBytes: 4 << 20, MaxFileBytes: 2 << 20, MaxDepth: 8, MaxPathBytes: 200}
 	for name, hostile := range map[string]struct{ script, says string }{
 		"a link to a file":       {"ln -s /etc/passwd dist/x", `"x" is a symbolic link (to "/etc/passwd")`},
@@ -80,8 +81,8 @@ func TestCollect_refusesHostileOutput(t *testing.T) {
 		"the folder is a file":   {"rmdir dist; echo > dist", "not a folder"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			s := newSandbox(t, p, testSpec("hostile"))
-			require.Equal(t, 0, sh(t, s, "mkdir dist").ExitCode)
+			fresh := sh(t, s, "chmod -R u+rwx dist; rm -rf dist; mkdir dist")
+			require.Equal(t, 0, fresh.ExitCode, fresh.Output)
 			got := sh(t, s, hostile.script)
 			require.Equal(t, 0, got.ExitCode, got.Output)
 			_, err := collected(t, s, "dist", limits)

@@ -72,18 +72,21 @@ func (b *box) exec(ctx context.Context, cmd sandbox.Command) (sandbox.Result, er
 	}
 	supervisor.wait(tidy)
 	pipes.drain(drainTimeout)
-	switch {
-	case caller.Err() != nil:
+	if caller.Err() != nil {
 		return sandbox.Result{}, context.Cause(caller)
-	case errors.Is(context.Cause(ctx), errTimeout):
+	}
+	if errors.Is(context.Cause(ctx), errTimeout) {
 		return sandbox.Result{ExitCode: 137, LimitHit: sandbox.LimitTimeout, Duration: time.Since(began)}, nil
-	case !p.alive(id, b.pid):
-		return sandbox.Result{}, gone(id)
 	}
 	result := b.result(report, before, time.Since(began))
-	// Files alone can use up the memory: then nothing starts any more, which
-	// is the build's doing.
-	if startErr != nil && !result.OOMKilled {
+	// Files alone can use up the memory: then nothing starts any more, or the
+	// kernel takes process 1. That is the build's doing, not the host's.
+	switch {
+	case result.OOMKilled:
+		return result, nil
+	case !p.alive(id, b.pid):
+		return sandbox.Result{}, gone(id)
+	case startErr != nil:
 		return sandbox.Result{}, startErr
 	}
 	return result, nil
