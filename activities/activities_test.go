@@ -219,6 +219,18 @@ func TestSync_cachedOutputWithALostObjectIsForgotten(t *testing.T) {
 	require.Empty(t, second.Sync.CachedOutput)
 }
 
+func TestBuild_cachedOutputLostAfterSyncAsksForABuild(t *testing.T) {
+	b := newBench(t)
+	first := b.build(b.sync(b.deployment(map[string]string{"index.html": "same"}, nil)))
+	second := b.sync(b.deployment(map[string]string{"index.html": "same"}, nil))
+	require.NotEmpty(t, second.Sync.CachedOutput)
+	require.NoError(t, b.Blobs.Delete(t.Context(), blob.Key{Scope: b.id.OrganizationID, Digest: first.Build.OutputDigest}))
+	require.Empty(t, b.build(second).Build.OutputDigest)
+	cached, err := b.Store.CachedOutput(t.Context(), b.id.OrganizationID, b.cacheKey(second.Sync.SourceDigest))
+	require.NoError(t, err)
+	require.Empty(t, cached)
+}
+
 func TestDeploy_runTwiceGoesLiveOnce(t *testing.T) {
 	b := newBench(t)
 	in := b.build(b.sync(b.deployment(map[string]string{"index.html": "<h1>hi</h1>", "_headers": "/*\n  X-Test: yes\n"}, nil)))

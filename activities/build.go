@@ -44,9 +44,19 @@ func (a *Activities) Build(ctx context.Context, in models.StepInput) (result mod
 	}
 }
 
-// reuseOutput answers with what an earlier build of the same source made.
+// reuseOutput answers with what an earlier build of the same source made. When
+// that is not whole any more, it returns no output, and the workflow builds.
 func (a *Activities) reuseOutput(ctx context.Context, in models.StepInput, log *buildLog) (models.BuildResult, error) {
-	set, err := a.readFileSet(ctx, in.Deployment.OrgID, in.Sync.CachedOutput)
+	org := in.Deployment.OrgID
+	complete, err := a.outputComplete(ctx, org, in.Sync.CachedOutput)
+	if err != nil {
+		return models.BuildResult{}, err
+	}
+	if !complete {
+		log.Line("The output of the earlier build is not whole any more; building again.")
+		return models.BuildResult{}, a.Store.ForgetOutput(ctx, org, a.cacheKey(in.Sync.SourceDigest))
+	}
+	set, err := a.readFileSet(ctx, org, in.Sync.CachedOutput)
 	if err != nil {
 		return models.BuildResult{}, err
 	}

@@ -68,10 +68,14 @@ func ours(name string) bool {
 	return false
 }
 
-// beat records heartbeats three times per timeout until stopped. The steps need
-// not think of it, so that a build which is silent for ten minutes lives, while
-// a frozen process is noticed within one timeout. A heartbeat is also how a
-// cancellation reaches the activity's context.
+// HeartbeatInterval is how often a running step is heard of. The answer to a
+// heartbeat is how a cancellation reaches the step, so it also bounds how long a
+// person who cancels a build waits. Workers throttle heartbeats to the same.
+const HeartbeatInterval = 2 * time.Second
+
+// beat records heartbeats until stopped, at least three per timeout. The steps
+// need not think of it, so that a build which is silent for ten minutes lives,
+// while a frozen process is noticed within one timeout.
 func beat(ctx context.Context, timeout time.Duration) (stop func()) {
 	if timeout <= 0 {
 		return func() {}
@@ -80,7 +84,7 @@ func beat(ctx context.Context, timeout time.Duration) (stop func()) {
 	finished := make(chan struct{})
 	go func() {
 		defer close(finished)
-		ticker := time.NewTicker(timeout / 3)
+		ticker := time.NewTicker(min(timeout/3, HeartbeatInterval))
 		defer ticker.Stop()
 		for {
 			select {

@@ -9,6 +9,7 @@ import (
 	"github.com/sirupsen/logrus"
 	enums "go.temporal.io/api/enums/v1"
 	"go.temporal.io/api/serviceerror"
+	"go.temporal.io/sdk/temporal"
 
 	"github.com/slipwayhq/slipway/models"
 	"github.com/slipwayhq/slipway/workflows"
@@ -86,9 +87,9 @@ func (r *reconciler) settleEnded(ctx context.Context) error {
 }
 
 func (r *reconciler) settle(ctx context.Context, d models.Deployment, ended enums.WorkflowExecutionStatus) error {
-	var final models.Status
-	err := r.Temporal.GetWorkflow(ctx, d.ID, "").Get(ctx, &final)
-	if err != nil || !final.Outcome.Final() {
+	final, said := r.lastStatus(ctx, d.ID)
+	if !said {
+		var err error
 		if final, err = d.RecordedStatus(); err != nil {
 			return err
 		}
@@ -118,4 +119,19 @@ func (r *reconciler) settle(ctx context.Context, d models.Deployment, ended enum
 	}
 	r.Log.WithFields(logrus.Fields{"deploymentId": d.ID, "outcome": final.Outcome}).Warn("settled a deployment whose workflow had ended")
 	return nil
+}
+
+// lastStatus is what the workflow said at its end, however it closed; ok is
+// false when it was ended from outside and said nothing.
+func (r *reconciler) lastStatus(ctx context.Context, id string) (final models.Status, ok bool) {
+	err := r.Temporal.GetWorkflow(ctx, id, "").Get(ctx, &final)
+	var failed *temporal.ApplicationError
+	var canceled *temporal.CanceledError
+	switch {
+	case errors.As(err, &failed) && failed.HasDetails():
+		err = failed.Details(&final)
+	case errors.As(err, &canceled) && canceled.HasDetails():
+		err = canceled.Details(&final)
+	}
+	return final, err == nil && final.Outcome.Final()
 }

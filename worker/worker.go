@@ -74,6 +74,8 @@ func Run(ctx context.Context, opts Options) error {
 
 func newWorker(opts Options, queue string, o temporalworker.Options) temporalworker.Worker {
 	o.WorkerStopTimeout = stopTimeout
+	o.MaxHeartbeatThrottleInterval = activities.HeartbeatInterval
+	o.DefaultHeartbeatThrottleInterval = activities.HeartbeatInterval
 	o.Interceptors = []interceptor.WorkerInterceptor{activities.NewInterceptor(opts.Log)}
 	w := temporalworker.New(opts.Temporal, queue, o)
 	if !o.DisableWorkflowWorker {
