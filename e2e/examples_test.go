@@ -10,6 +10,7 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/andybalholm/brotli"
 	"github.com/stretchr/testify/require"
@@ -122,6 +123,38 @@ func TestExamples(t *testing.T) {
 		require.Equal(t, models.StepCompleted, st.Steps.Cleanup.Status, "cleanup runs after a failure too")
 		answer, _ := s.get("fails", "/")
 		require.Equal(t, http.StatusNotFound, answer.StatusCode)
+	})
+
+	t.Run("a canceled build ends at once and leaves nothing", func(t *testing.T) {
+		id := s.deploy(s.newProject("canceled"), []initFile{
+			{Path: "package.json", Content: `{"name":"endless","private":true,"scripts":{"build":"node -e 'setInterval(()=>{},1000)'"}}`},
+		})
+		s.until(id, time.Minute, "the build to run", func(st models.Status) bool { return st.Steps.Build.Status == models.StepInProgress })
+		s.must(http.MethodPost, "/deployments/"+id+"/cancel", nil, nil)
+		st := s.finish(id)
+		require.Equal(t, models.OutcomeCanceled, st.Outcome)
+		require.Equal(t, models.StepCompleted, st.Steps.Cleanup.Status)
+		mounts, err := os.ReadFile("/proc/mounts")
+		require.NoError(t, err)
+		require.NotContains(t, string(mounts), id)
+		code, body := s.call(http.MethodPost, "/deployments/"+id+"/cancel", nil, nil)
+		require.Equal(t, http.StatusConflict, code, body)
+	})
+
+	t.Run("rollback brings the earlier release back without a build", func(t *testing.T) {
+		project := s.newProject("rolled")
+		for _, words := range []string{"first", "second"} {
+			s.succeed(s.deploy(project, []initFile{{Path: "index.html", Content: words}}))
+			s.wait(10*time.Second, "the flip to be seen", func() bool {
+				_, page := s.get("rolled", "/")
+				return string(page) == words
+			})
+		}
+		s.must(http.MethodPost, "/projects/"+project+"/rollback", map[string]any{}, nil)
+		s.wait(10*time.Second, "the rollback to be seen", func() bool {
+			_, page := s.get("rolled", "/")
+			return string(page) == "first"
+		})
 	})
 
 	t.Run("a hostile build escapes nowhere", func(t *testing.T) {
