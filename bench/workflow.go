@@ -141,11 +141,16 @@ func (s *steps) run(ctx context.Context) (took float64, id string, err error) {
 	return time.Since(began).Seconds(), d.ID, err
 }
 
+// sessionCreation is the SDK's activity that holds a session's slot while the
+// steps run: its time is theirs.
+const sessionCreation = "internalSessionCreationActivity"
+
 // historyOf counts what the server had to do for an execution, and says what the
 // time between its start and its end went to.
 func historyOf(ctx context.Context, c client.Client, id string) (string, error) {
 	var events, tasks, activities int
 	var queued, worked time.Duration
+	var holder int64
 	scheduled, started := map[int64]time.Time{}, map[int64]time.Time{}
 	ran := func(scheduledID, startedID int64, end time.Time) {
 		queued += started[startedID].Sub(scheduled[scheduledID])
@@ -160,7 +165,12 @@ func historyOf(ctx context.Context, c client.Client, id string) (string, error) 
 		events++
 		at := event.GetEventTime().AsTime()
 		switch event.GetEventType() {
-		case enumspb.EVENT_TYPE_WORKFLOW_TASK_SCHEDULED, enumspb.EVENT_TYPE_ACTIVITY_TASK_SCHEDULED:
+		case enumspb.EVENT_TYPE_ACTIVITY_TASK_SCHEDULED:
+			scheduled[event.GetEventId()] = at
+			if event.GetActivityTaskScheduledEventAttributes().GetActivityType().GetName() == sessionCreation {
+				holder = event.GetEventId()
+			}
+		case enumspb.EVENT_TYPE_WORKFLOW_TASK_SCHEDULED:
 			scheduled[event.GetEventId()] = at
 		case enumspb.EVENT_TYPE_WORKFLOW_TASK_STARTED, enumspb.EVENT_TYPE_ACTIVITY_TASK_STARTED:
 			started[event.GetEventId()] = at
@@ -170,6 +180,9 @@ func historyOf(ctx context.Context, c client.Client, id string) (string, error) 
 			tasks++
 		case enumspb.EVENT_TYPE_ACTIVITY_TASK_COMPLETED:
 			done := event.GetActivityTaskCompletedEventAttributes()
+			if done.GetScheduledEventId() == holder {
+				at = started[done.GetStartedEventId()]
+			}
 			ran(done.GetScheduledEventId(), done.GetStartedEventId(), at)
 			activities++
 		}
