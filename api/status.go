@@ -88,8 +88,9 @@ func (s *Server) queryStatus(ctx context.Context, id string) (models.Status, err
 		}
 		return status, err
 	})
-	// The client may hold on to a connection attempt past its deadline.
-	ctx, cancel := context.WithTimeout(ctx, queryTimeout+100*time.Millisecond)
+	// The client may hold on to a connection attempt past its deadline. A name of
+	// its own, because the query above reads ctx in another goroutine.
+	waiting, cancel := context.WithTimeout(ctx, queryTimeout+100*time.Millisecond)
 	defer cancel()
 	select {
 	case result := <-answer:
@@ -97,7 +98,7 @@ func (s *Server) queryStatus(ctx context.Context, id string) (models.Status, err
 			return models.Status{}, result.Err
 		}
 		return result.Val.(models.Status), nil
-	case <-ctx.Done():
-		return models.Status{}, ctx.Err()
+	case <-waiting.Done():
+		return models.Status{}, waiting.Err()
 	}
 }
