@@ -78,6 +78,12 @@ func (b *box) exec(ctx context.Context, cmd sandbox.Command) (sandbox.Result, er
 	if errors.Is(context.Cause(ctx), errTimeout) {
 		return sandbox.Result{ExitCode: 137, LimitHit: sandbox.LimitTimeout, Duration: time.Since(began)}, nil
 	}
+	if report == nil {
+		// Killed: if someone is destroying the sandbox, wait until it is gone.
+		if unlock, err := p.home.lock(tidy, id); err == nil {
+			unlock()
+		}
+	}
 	result := b.result(report, before, time.Since(began))
 	// Files alone can use up the memory: then nothing starts any more, or the
 	// kernel takes process 1. That is the build's doing, not the host's.

@@ -40,8 +40,9 @@ var etcFiles = map[string]string{
 }
 
 // buildRootfs makes the folder the sandbox's read-only root is made of. It
-// holds mount points and a small /etc and belongs to the host's root, so that
-// nothing inside can change it even without the read-only mount.
+// holds mount points and a small /etc and belongs to the host's root (but see
+// ownPathToHome), so that nothing inside can change it even without the
+// read-only mount.
 func (p *Provider) buildRootfs(r *record) error {
 	root := p.home.rootfs(r.ID)
 	for _, folder := range mountpoints {
@@ -80,8 +81,27 @@ func (p *Provider) buildRootfs(r *record) error {
 	if err := p.writeCABundle(filepath.Join(root, caBundle)); err != nil {
 		return err
 	}
+	if err := ownPathToHome(root, r); err != nil {
+		return err
+	}
 	if r.ModulesSnapshot != "" {
 		return p.overlayFolders(r)
+	}
+	return nil
+}
+
+// ownPathToHome gives the folders above the build user's home to root inside.
+// The host's root has no name inside, and programs that check who could swap a
+// folder below which they keep code refuse one of a stranger's (SWC does). Nobody
+// but init is root inside, and the mount is read-only.
+func ownPathToHome(root string, r *record) error {
+	if rootless() {
+		return nil // the host's user is root inside already
+	}
+	for _, folder := range []string{"", "home"} {
+		if err := os.Lchown(filepath.Join(root, folder), int(r.UIDBase), int(r.UIDBase)); err != nil {
+			return err
+		}
 	}
 	return nil
 }
