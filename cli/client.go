@@ -35,7 +35,7 @@ type ClientOptions struct {
 	Token string
 	// Version goes into User-Agent.
 	Version string
-	// Transport is http.DefaultTransport unless given.
+	// Transport is one like http.DefaultTransport unless given.
 	Transport http.RoundTripper
 	// FirstPause is the pause before the second attempt of a request; it
 	// doubles with each further one. 250 ms unless given.
@@ -57,6 +57,12 @@ func NewClient(o ClientOptions) (*Client, error) {
 	base, err := url.Parse(o.APIURL)
 	if err != nil || base.Host == "" || (base.Scheme != "http" && base.Scheme != "https") {
 		return nil, usagef("%q is not an API address; it looks like %s", o.APIURL, DefaultAPIURL)
+	}
+	if o.Transport == nil {
+		transport := http.DefaultTransport.(*http.Transport).Clone()
+		// The default keeps two: uploads side by side would dial for each file.
+		transport.MaxIdleConnsPerHost = uploadsAtOnce + 2
+		o.Transport = transport
 	}
 	if o.FirstPause == 0 {
 		o.FirstPause = 250 * time.Millisecond

@@ -157,7 +157,7 @@ func (p *program) watch(cmd *cobra.Command, f *follower) error {
 // detached says, when watching ended before the deployment, how to go on.
 func (p *program) detached(cmd *cobra.Command, id string, cause error) error {
 	if wantsJSON(cmd) {
-		return cause
+		return &detachedError{id, cause}
 	}
 	interrupted := errors.Is(cause, context.Canceled)
 	if !interrupted {
@@ -171,6 +171,18 @@ func (p *program) detached(cmd *cobra.Command, id string, cause error) error {
 	}
 	return &shownError{ExitFailure}
 }
+
+// detachedError ends watching before the deployment has settled.
+type detachedError struct {
+	deploymentID string
+	cause        error
+}
+
+func (e *detachedError) Error() string {
+	return fmt.Sprintf("stopped watching (%v); the deployment goes on", e.cause)
+}
+
+func (e *detachedError) Unwrap() error { return e.cause }
 
 // exitFor is the exit code a settled deployment gives, as an error.
 func exitFor(s models.Status) error {

@@ -163,6 +163,19 @@ func TestDeploy_interruptedLetsTheDeploymentGoOn(t *testing.T) {
 	require.Equal(t, ExitInterrupted, got.code)
 	require.Contains(t, got.err, "goes on without this terminal.\n  slipway logs -f "+fakeDep)
 	require.Zero(t, f.asks("POST /deployments/"+fakeDep+"/cancel"))
+
+	ctx, cancel = context.WithCancel(t.Context())
+	defer cancel()
+	got = runProgram(ctx, "deploy", site(t), "--name", "my-site", "--json")
+	require.Equal(t, ExitInterrupted, got.code)
+	require.Empty(t, got.err)
+	var document struct {
+		Error   string
+		Details struct{ DeploymentID string }
+	}
+	require.NoError(t, json.Unmarshal([]byte(got.out), &document))
+	require.Equal(t, "INTERRUPTED", document.Error)
+	require.Equal(t, fakeDep, document.Details.DeploymentID)
 }
 
 func TestDeploy_detachedPrintsTheID(t *testing.T) {

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -130,9 +131,18 @@ func errorDocument(err error) any {
 	var api *APIError
 	var unreachable *UnreachableError
 	var usage *usageError
+	var detached *detachedError
+	if errors.As(err, &detached) {
+		document.Details, _ = json.Marshal(map[string]string{"deploymentId": detached.deploymentID})
+	}
 	switch {
+	case detached != nil && errors.Is(err, context.Canceled):
+		document.Error = "INTERRUPTED"
 	case errors.As(err, &api):
-		document.Error, document.Details = string(api.Code), api.Details
+		document.Error = string(api.Code)
+		if detached == nil {
+			document.Details = api.Details
+		}
 	case errors.As(err, &unreachable):
 		document.Error = "UNREACHABLE"
 	case errors.As(err, &usage):

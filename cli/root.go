@@ -121,6 +121,7 @@ func markUsage(cmd *cobra.Command) {
 func report(cmd *cobra.Command, err error, interrupted bool) int {
 	var shown *shownError
 	var usage *usageError
+	var detached *detachedError
 	code := ExitFailure
 	switch {
 	case errors.As(err, &shown):
@@ -128,7 +129,10 @@ func report(cmd *cobra.Command, err error, interrupted bool) int {
 	case errors.As(err, &usage):
 		code = ExitUsage
 	case interrupted && errors.Is(err, context.Canceled):
-		code, err = ExitInterrupted, errors.New("interrupted")
+		code = ExitInterrupted
+		if !errors.As(err, &detached) {
+			err = errors.New("interrupted")
+		}
 	}
 	if wantsJSON(cmd) {
 		document, _ := json.MarshalIndent(errorDocument(err), "", "  ")
