@@ -10,6 +10,7 @@ import (
 	"path"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -33,7 +34,8 @@ func PublishTree(from io.Reader, dest string, owner Owner, maxBytes int64) error
 	if err := os.MkdirAll(parent, 0o711); err != nil {
 		return models.Wrap(models.CodeStorage, err, "the snapshot folder cannot be made")
 	}
-	staging, err := os.MkdirTemp(parent, ".publishing-*")
+	removeStale(parent)
+	staging, err := os.MkdirTemp(parent, stagingPrefix+"*")
 	if err != nil {
 		return models.Wrap(models.CodeStorage, err, "the snapshot folder cannot be made")
 	}
@@ -53,6 +55,27 @@ func PublishTree(from io.Reader, dest string, owner Owner, maxBytes int64) error
 		return models.Wrap(models.CodeStorage, err, "the snapshot cannot be published")
 	}
 	return nil
+}
+
+const (
+	// stagingPrefix starts the names of folders being filled.
+	stagingPrefix = ".publishing-"
+	// staleAfter is older than any publication in progress.
+	staleAfter = 2 * time.Hour
+)
+
+// removeStale removes what killed publishers left beside dest.
+func removeStale(parent string) {
+	entries, err := os.ReadDir(parent)
+	if err != nil {
+		return
+	}
+	for _, entry := range entries {
+		stat, err := entry.Info()
+		if err == nil && strings.HasPrefix(entry.Name(), stagingPrefix) && time.Since(stat.ModTime()) > staleAfter {
+			_ = os.RemoveAll(filepath.Join(parent, entry.Name()))
+		}
+	}
 }
 
 // syncTree brings the file system to disk, so that a published name never

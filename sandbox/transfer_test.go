@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
@@ -129,6 +130,18 @@ func TestPublishTree_keepsPermissionBitsOnly(t *testing.T) {
 	// A second publisher of the same snapshot changes nothing.
 	require.NoError(t, PublishTree(bytes.NewReader(stream(t, file("other", 1))), dest, Owner{-1, -1}, 1000))
 	require.NoFileExists(t, filepath.Join(dest, "other"))
+}
+
+func TestPublishTree_removesWhatKilledPublishersLeft(t *testing.T) {
+	parent := t.TempDir()
+	stale, fresh := filepath.Join(parent, ".publishing-1"), filepath.Join(parent, ".publishing-2")
+	require.NoError(t, os.MkdirAll(filepath.Join(stale, "vite"), 0o755))
+	require.NoError(t, os.Mkdir(fresh, 0o755))
+	yesterday := time.Now().Add(-24 * time.Hour)
+	require.NoError(t, os.Chtimes(stale, yesterday, yesterday))
+	require.NoError(t, PublishTree(bytes.NewReader(stream(t, file("a", 1))), filepath.Join(parent, "snapshot"), Owner{-1, -1}, 1000))
+	require.NoDirExists(t, stale)
+	require.DirExists(t, fresh)
 }
 
 func TestWriteUpload_endsWithTheSourcesError(t *testing.T) {

@@ -181,6 +181,8 @@ func (b *box) environment(own map[string]string) []string {
 		"HOME": sandbox.HomeDir, "USER": "build", "LOGNAME": "build", "SHELL": "/bin/sh",
 		"TMPDIR": "/tmp", "LANG": "C.UTF-8", "TERM": "dumb",
 		"SSL_CERT_FILE": caBundle,
+		// A pinned tool has no use for asking whether there is a newer one.
+		"npm_config_update_notifier": "false", "NO_UPDATE_NOTIFIER": "1",
 	}
 	if len(b.record.AllowHosts) > 0 {
 		maps.Copy(env, proxyEnvironment())
