@@ -281,6 +281,9 @@ func TestFindOutput_refusesServerPrograms(t *testing.T) {
 	require.Equal(t, "dist", found)
 	has["dist/server"] = true
 	_, err = framework.FindOutput(plan, exists)
+	require.NoError(t, err, "a page named server is just a page")
+	has["dist/server/chunks"] = true
+	_, err = framework.FindOutput(plan, exists)
 	require.Equal(t, models.CodeBuildFailed, models.CodeOf(err))
 	require.Contains(t, models.MessageOf(err), "server adapter")
 }

@@ -22,8 +22,11 @@ type rule struct {
 	scriptMakesFiles *regexp.Regexp
 	// command builds it when no script does. Its first word is also how a
 	// script shows which of several frameworks it builds.
-	command    []string
-	outputs    []string
+	command []string
+	outputs []string
+	// serverDirs are folders that only a build for a server writes. Where the
+	// server's folder lies within an output it is a folder inside it, since a
+	// site may well have a page named server.
 	serverDirs []string
 	notFound   string
 	env        map[string]string
@@ -55,7 +58,7 @@ var rules = []rule{
 	{
 		framework: "sveltekit", title: "SvelteKit",
 		packages: []string{"@sveltejs/kit"},
-		command:  []string{"vite", "build"}, outputs: []string{"build"}, serverDirs: []string{"build/server"},
+		command:  []string{"vite", "build"}, outputs: []string{"build"}, serverDirs: []string{"build/server/chunks"},
 		notFound: NotFoundPage,
 		noOutput: "SvelteKit wrote no static files: use @sveltejs/adapter-static in svelte.config.js; pages rendered on a server are not supported yet.",
 		refine:   refineSvelteKit,
@@ -78,7 +81,7 @@ var rules = []rule{
 	{
 		framework: "astro", title: "Astro",
 		packages: []string{"astro"}, configs: []string{"astro.config.mjs", "astro.config.ts", "astro.config.js", "astro.config.mts"},
-		command: []string{"astro", "build"}, outputs: []string{"dist"}, serverDirs: []string{"dist/server"},
+		command: []string{"astro", "build"}, outputs: []string{"dist"}, serverDirs: []string{"dist/server/chunks"},
 		notFound: NotFoundPage,
 		noOutput: "Astro wrote no static files: remove the server adapter from astro.config, or set outputDirectory in slipway.json when outDir is set there.",
 	},
