@@ -200,7 +200,17 @@ func (p *Proxy) answer(ctx context.Context, w http.ResponseWriter, r *http.Reque
 	if _, err := conn.Write([]byte("HTTP/1.1 200 Connection Established\r\n\r\n")); err != nil {
 		return
 	}
-	// What the client sent ahead of the answer is already in the buffer.
+	// What the client sent ahead of the answer is in the buffer.
+	_ = conn.SetReadDeadline(time.Now().Add(p.options.IdleTimeout))
+	hello, err := readHello(target, buffered.Reader)
+	if err != nil {
+		p.options.Log.WithField("target", target.String()).WithError(err).Info("Connection out of the sandbox refused")
+		return
+	}
+	p.bytes.Add(int64(len(hello)))
+	if _, err := upstream.Write(hello); err != nil {
+		return
+	}
 	if n := buffered.Reader.Buffered(); n > 0 {
 		ahead, _ := buffered.Reader.Peek(n)
 		p.bytes.Add(int64(n))

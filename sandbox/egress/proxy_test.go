@@ -252,14 +252,14 @@ func TestProxy_goesThroughTheOperatorsProxy(t *testing.T) {
 	go func() { _ = server.Serve(upstream) }()
 	t.Cleanup(func() { server.Close() })
 	socket, _ := serve(t, Options{
-		Allow: []string{"registry.test:443"},
+		Allow: []string{"registry.test:8443"},
 		Upstream: func(Target) (*url.URL, error) {
 			return url.Parse("http://user:secret@" + upstream.Addr().String())
 		},
 	})
-	conn, reader, answer := connect(t, socket, head("registry.test:443"))
+	conn, reader, answer := connect(t, socket, head("registry.test:8443"))
 	require.Equal(t, 200, answer.StatusCode)
-	require.Equal(t, "registry.test:443", asked)
+	require.Equal(t, "registry.test:8443", asked)
 	require.Equal(t, "Basic dXNlcjpzZWNyZXQ=", credentials)
 	_, err = io.WriteString(conn, "x")
 	require.NoError(t, err)
