@@ -37,7 +37,7 @@ type gateway struct {
 	http    *httptest.Server
 	store   *models.Store
 	blobs   blob.Store
-	log     *bytes.Buffer
+	log     *lockedBuffer
 	owner   models.Identity
 	token   string
 	project models.Project
@@ -49,7 +49,7 @@ type gateway struct {
 // newGateway makes one; change may replace what it is made of.
 func newGateway(t *testing.T, change ...func(*api.Options)) *gateway {
 	t.Helper()
-	g := &gateway{T: t, log: &bytes.Buffer{}}
+	g := &gateway{T: t, log: &lockedBuffer{}}
 	var err error
 	g.store, err = models.OpenStore(models.StoreOptions{URL: pgtest.URL(t)})
 	require.NoError(t, err)
@@ -79,21 +79,28 @@ func newGateway(t *testing.T, change ...func(*api.Options)) *gateway {
 
 func (g *gateway) logger() logrus.FieldLogger {
 	log := logrus.New()
-	log.SetOutput(&lockedWriter{w: g.log})
+	log.SetOutput(g.log)
 	log.SetLevel(logrus.DebugLevel)
 	log.SetFormatter(&logrus.JSONFormatter{})
 	return log
 }
 
-type lockedWriter struct {
-	mu sync.Mutex
-	w  io.Writer
+// lockedBuffer can be read while requests still write to it.
+type lockedBuffer struct {
+	mu  sync.Mutex
+	buf bytes.Buffer
 }
 
-func (l *lockedWriter) Write(p []byte) (int, error) {
+func (l *lockedBuffer) Write(p []byte) (int, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	return l.w.Write(p)
+	return l.buf.Write(p)
+}
+
+func (l *lockedBuffer) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.buf.String()
 }
 
 func (g *gateway) newOwner(email string) (models.Identity, string) {

@@ -78,11 +78,13 @@ func (s *Server) currentStatus(ctx context.Context, row models.Deployment) (mode
 
 // queryStatus asks the workflow once for all who want to know at the same time.
 func (s *Server) queryStatus(ctx context.Context, id string) (models.Status, error) {
+	// The query is shared, so it must not end with the first caller's request.
+	shared := context.WithoutCancel(ctx)
 	answer := s.flights.DoChan("status "+id, func() (any, error) {
-		ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), queryTimeout)
+		query, cancel := context.WithTimeout(shared, queryTimeout)
 		defer cancel()
 		var status models.Status
-		value, err := s.opts.Temporal.QueryWorkflow(ctx, id, "", models.QueryStatus)
+		value, err := s.opts.Temporal.QueryWorkflow(query, id, "", models.QueryStatus)
 		if err == nil {
 			err = value.Get(&status)
 		}
