@@ -28,11 +28,10 @@ func (d *deployment) failed(ctx workflow.Context, step models.Step, err error) *
 	f := &failure{StepFailure: stepFailure(err)}
 	switch {
 	case d.host != nil && d.host.lost() && !d.canceled:
-		f.StepFailure = platformFailure(models.CodeSandbox, "The host that built this was lost.")
-		if f.hostLost = true; d.lostHosts+1 < sessionsPerPass {
-			d.say(ctx, "The build host was lost. Starting again on another...")
-			return f
+		if d.lostHosts+1 < sessionsPerPass {
+			return d.lose(ctx)
 		}
+		f.StepFailure, f.hostLost = hostLost(), true
 	case d.canceled:
 		f.canceled = true
 		d.halt(ctx, step, d.canceledBy)
@@ -42,6 +41,23 @@ func (d *deployment) failed(ctx workflow.Context, step models.Step, err error) *
 	}
 	d.fail(ctx, step, f.StepFailure)
 	return f
+}
+
+// lose says that a build host went away and another one takes over.
+func (d *deployment) lose(ctx workflow.Context) *failure {
+	d.say(ctx, "The build host was lost. Starting again on another...")
+	return &failure{StepFailure: hostLost(), hostLost: true}
+}
+
+func hostLost() models.StepFailure {
+	return platformFailure(models.CodeSandbox, "The host that built this was lost.")
+}
+
+// silentHost says whether an error means that a host took work up and then was
+// not heard of any more.
+func silentHost(err error) bool {
+	var timeout *temporal.TimeoutError
+	return errors.As(err, &timeout) && timeout.TimeoutType() == enumspb.TIMEOUT_TYPE_HEARTBEAT
 }
 
 // timeUp is the failure of a deployment whose active time is up while it holds a
@@ -89,7 +105,7 @@ func stepFailure(err error) models.StepFailure {
 		}
 	}
 	if errors.Is(err, workflow.ErrSessionFailed) {
-		return platformFailure(models.CodeSandbox, "The host that built this was lost.")
+		return hostLost()
 	}
 	return platformFailure(models.CodeInternal, "Something went wrong on our side.")
 }

@@ -13,7 +13,10 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+	enumspb "go.temporal.io/api/enums/v1"
+	"go.temporal.io/sdk/activity"
 	"go.temporal.io/sdk/client"
+	"go.temporal.io/sdk/interceptor"
 	"go.temporal.io/sdk/log"
 	"go.temporal.io/sdk/temporal"
 	"go.temporal.io/sdk/worker"
@@ -131,6 +134,7 @@ func scenes() []scene {
 			}, outcome: models.OutcomeSucceeded},
 		hostLostScene(),
 		hostKilledScene(),
+		hostKilledEarlyScene(),
 	}
 }
 
@@ -196,7 +200,11 @@ func runDoomedBuilder(address, queue string) {
 	if err != nil {
 		os.Exit(1)
 	}
-	w := worker.New(c, queue, workerOptions(true))
+	options := workerOptions(true)
+	if os.Getenv(doomedBuilder+"_EARLY") != "" {
+		options.Interceptors = []interceptor.WorkerInterceptor{&speechless{}}
+	}
+	w := worker.New(c, queue, options)
 	(&steps{build: func(ctx context.Context, _ models.StepInput) (models.BuildResult, error) {
 		return models.BuildResult{}, untilCanceled(ctx)
 	}}).register(w)
@@ -219,6 +227,54 @@ func hostKilledScene() scene {
 		require.Equal(t, 1, r.steps.count(models.StepSync))
 		require.Equal(t, 1, r.steps.count(models.StepBuild))
 		require.Equal(t, 1, r.steps.count(models.StepDeploy))
+		require.Contains(t, s.Logs, "The build host was lost. Starting again on another...")
+	}}
+}
+
+// sessionCreation is the SDK's activity that makes a session on a host.
+const sessionCreation = "internalSessionCreationActivity"
+
+// speechless takes sessions up and never says so.
+type speechless struct{ interceptor.WorkerInterceptorBase }
+
+func (*speechless) InterceptActivity(_ context.Context, next interceptor.ActivityInboundInterceptor) interceptor.ActivityInboundInterceptor {
+	return &speechlessActivity{interceptor.ActivityInboundInterceptorBase{Next: next}}
+}
+
+type speechlessActivity struct {
+	interceptor.ActivityInboundInterceptorBase
+}
+
+func (s *speechlessActivity) ExecuteActivity(ctx context.Context, in *interceptor.ExecuteActivityInput) (any, error) {
+	if activity.GetInfo(ctx).ActivityType.Name == sessionCreation {
+		select {}
+	}
+	return s.Next.ExecuteActivity(ctx, in)
+}
+
+// hostKilledEarlyScene takes away a build host between its taking the
+// deployment up and its saying so.
+func hostKilledEarlyScene() scene {
+	return scene{name: "host-killed-early", steps: &steps{}, noBuilder: true, drive: func(t *testing.T, r *run) {
+		host := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^$")
+		host.Env = append(os.Environ(), doomedBuilder+"="+temporaltest.Start(t), doomedBuilder+"_QUEUE="+r.builds, doomedBuilder+"_EARLY=1")
+		require.NoError(t, host.Start())
+		require.Eventually(t, func() bool {
+			description, err := r.client.DescribeWorkflowExecution(t.Context(), r.row.ID, "")
+			require.NoError(t, err)
+			for _, pending := range description.GetPendingActivities() {
+				if pending.GetActivityType().GetName() == sessionCreation && pending.GetState() == enumspb.PENDING_ACTIVITY_STATE_STARTED {
+					return true
+				}
+			}
+			return false
+		}, time.Minute, 50*time.Millisecond)
+		require.NoError(t, host.Process.Kill())
+		_ = host.Wait()
+		r.startBuilder(t)
+	}, outcome: models.OutcomeSucceeded, check: func(t *testing.T, r *run, s models.Status) {
+		require.Equal(t, 1, r.steps.count(models.StepSync))
+		require.Equal(t, 1, r.steps.count(models.StepSandbox))
 		require.Contains(t, s.Logs, "The build host was lost. Starting again on another...")
 	}}
 }

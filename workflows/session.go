@@ -14,7 +14,11 @@ func (d *deployment) buildInSandbox(ctx workflow.Context) *failure {
 	d.queue(ctx)
 	host, err := d.awaitSlot(ctx)
 	if err != nil {
-		return d.failed(ctx, models.StepSandbox, err)
+		failure := d.slotFailed(ctx, err)
+		if failure.hostLost {
+			d.lostHosts++
+		}
+		return failure
 	}
 	failure := d.buildOn(ctx, host)
 	switch {
@@ -60,6 +64,15 @@ func (d *deployment) awaitSlot(ctx workflow.Context) (*buildHost, error) {
 	}
 	d.host = host
 	return host, nil
+}
+
+// slotFailed is failed for the wait for a slot. A host that took the deployment
+// up and died before it said so is a lost host like any other.
+func (d *deployment) slotFailed(ctx workflow.Context, err error) *failure {
+	if d.canceled || !silentHost(err) || d.lostHosts+1 >= sessionsPerPass {
+		return d.failed(ctx, models.StepSandbox, err)
+	}
+	return d.lose(ctx)
 }
 
 // giveBackSlot lets go of the build host without waiting until it is free: the
