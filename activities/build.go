@@ -150,10 +150,6 @@ func logPlan(log *buildLog, plan framework.Plan) {
 	}
 }
 
-// rootScripts are what package managers run in the project itself after an
-// install; they may write outside node_modules, so a snapshot does not replace them.
-var rootScripts = []string{"preinstall", "install", "postinstall", "prepare"}
-
 // install brings the dependencies: from a snapshot, or from the registry, after
 // which the result becomes a snapshot.
 func (a *Activities) install(ctx context.Context, w *workspace, log *buildLog) error {
@@ -162,11 +158,9 @@ func (a *Activities) install(ctx context.Context, w *workspace, log *buildLog) e
 	}
 	if w.installed {
 		log.Line("Dependencies are as in an earlier install; using its snapshot.")
-		for _, script := range rootScripts {
-			if !w.source.hasScript(script) {
-				continue
-			}
-			if err := a.run(ctx, w, framework.PhaseInstall, []string{"npm", "run", script}, w.plan.InstallDir, log); err != nil {
+		// They may write outside node_modules, so a snapshot does not replace them.
+		for _, script := range w.plan.InstallScripts {
+			if err := a.run(ctx, w, framework.PhaseInstall, script, w.plan.InstallDir, log); err != nil {
 				return err
 			}
 		}

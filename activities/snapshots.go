@@ -7,9 +7,11 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
 	"path"
 	"path/filepath"
+	"slices"
 	"sort"
 	"sync"
 	"time"
@@ -142,47 +144,43 @@ func hashOf(parts ...string) string {
 	return hex.EncodeToString(h.Sum(nil))
 }
 
-// installFiles decide, beside the lockfile and package.json, what an install
-// puts into node_modules.
-var installFiles = []string{".npmrc", ".yarnrc", ".yarnrc.yml", "pnpm-workspace.yaml", ".pnpmfile.cjs", "bunfig.toml"}
-
-// snapshotKey names the snapshot of a source's dependencies; "" when there can
-// be none: the result of the install does not follow from a lockfile, or it
-// goes into more folders than the one a snapshot replaces.
+// snapshotKey names the snapshot of a source's dependencies; "" when its install
+// cannot stand in for a later one. It names everything an install's result
+// follows from: its inputs, its command and the toolchain.
 func (a *Activities) snapshotKey(org string, plan framework.Plan, files *sourceFiles) (string, error) {
-	if plan.Install == nil || !plan.Frozen || plan.Workspace || plan.InstallDir != "." {
+	// A snapshot appears at the top of the workspace.
+	if !plan.Reusable || plan.InstallDir != "." {
 		return "", nil
 	}
-	manifest, err := files.Read("package.json")
-	if err != nil {
-		return "", err
+	parts := []string{"install-2", a.ToolchainVersion, plan.PackageManager}
+	parts = append(parts, plan.Install...)
+	for _, name := range slices.Sorted(maps.Keys(plan.Env)) {
+		parts = append(parts, name, plan.Env[name])
 	}
+	for _, name := range plan.InstallInputs {
+		data, err := files.Read(name)
+		if err != nil {
+			return "", err
+		}
+		if path.Base(name) == "package.json" {
+			if data, err = dependenciesOf(data); err != nil {
+				return "", err
+			}
+		}
+		parts = append(parts, name, string(data))
+	}
+	return path.Join(org, hashOf(parts...)), nil
+}
+
+// dependenciesOf leaves out of a package.json what often changes and says
+// nothing about dependencies.
+func dependenciesOf(manifest []byte) ([]byte, error) {
 	var pkg map[string]any
 	if err := json.Unmarshal(manifest, &pkg); err != nil {
-		return "", models.Errorf(models.CodeValidation, "package.json is not valid JSON: %s", err)
+		return nil, models.Errorf(models.CodeValidation, "package.json is not valid JSON: %s", err)
 	}
-	// These change often and say nothing about dependencies.
 	for _, field := range []string{"name", "version", "description", "scripts", "author", "keywords", "license"} {
 		delete(pkg, field)
 	}
-	dependencies, err := json.Marshal(pkg)
-	if err != nil {
-		return "", err
-	}
-	lock, err := files.Read(plan.Lockfile)
-	if err != nil {
-		return "", err
-	}
-	parts := []string{"install-1", a.ToolchainVersion, plan.PackageManager, string(dependencies), string(lock)}
-	parts = append(parts, plan.Install...)
-	for _, name := range installFiles {
-		if files.Has(name) {
-			data, err := files.Read(name)
-			if err != nil {
-				return "", err
-			}
-			parts = append(parts, name, string(data))
-		}
-	}
-	return path.Join(org, hashOf(parts...)), nil
+	return json.Marshal(pkg)
 }

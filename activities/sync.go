@@ -190,15 +190,3 @@ func (a *Activities) history(ctx context.Context, org, digest string) ([]byte, e
 	}
 	return data, nil
 }
-
-// hasScript says whether the top package.json has a script of that name.
-func (s *sourceFiles) hasScript(name string) bool {
-	data, err := s.Read("package.json")
-	if err != nil {
-		return false
-	}
-	var pkg struct {
-		Scripts map[string]string `json:"scripts"`
-	}
-	return json.Unmarshal(data, &pkg) == nil && pkg.Scripts[name] != ""
-}
