@@ -22,6 +22,8 @@ func main() {
 
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
+	// A second Ctrl-C ends a command that is slow to stop.
+	context.AfterFunc(ctx, stop)
 	root := cli.Root(cli.Options{Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr, Version: version})
 	root.AddCommand(serveCommands()...)
 	os.Exit(cli.Execute(ctx, root, os.Args[1:]))
