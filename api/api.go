@@ -38,6 +38,9 @@ type Limits struct {
 	PathBytes int
 	// BodyTimeout bounds the time a body may take to arrive; 5 minutes.
 	BodyTimeout time.Duration
+	// AnswerTimeout bounds the time an answer may take once the body is there; 1
+	// minute. What is slower than that is hung: the caller gets a 503.
+	AnswerTimeout time.Duration
 }
 
 func (l Limits) withDefaults() Limits {
@@ -55,6 +58,9 @@ func (l Limits) withDefaults() Limits {
 	}
 	if l.BodyTimeout <= 0 {
 		l.BodyTimeout = 5 * time.Minute
+	}
+	if l.AnswerTimeout <= 0 {
+		l.AnswerTimeout = time.Minute
 	}
 	return l
 }

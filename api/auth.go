@@ -32,7 +32,9 @@ func (s *Server) authenticate(ctx huma.Context, next func(huma.Context)) {
 		s.writeError(c, models.Errorf(models.CodeUnauthorized, "This route needs a token: send `Authorization: Bearer <token>`."))
 		return
 	}
-	identity, err := s.opts.Store.Authenticate(ctx.Context(), secret)
+	lookup, cancel := context.WithTimeout(ctx.Context(), s.opts.Limits.AnswerTimeout)
+	identity, err := s.opts.Store.Authenticate(lookup, secret)
+	cancel()
 	if err != nil {
 		if models.CodeOf(err) == models.CodeUnauthorized {
 			c.Header("WWW-Authenticate", `Bearer realm="slipway", error="invalid_token"`)

@@ -33,14 +33,15 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(temporaltest.Wrap(pgtest.Wra
 // organization that has one project.
 type gateway struct {
 	*testing.T
-	server  *api.Server
-	http    *httptest.Server
-	store   *models.Store
-	blobs   blob.Store
-	log     *lockedBuffer
-	owner   models.Identity
-	token   string
-	project models.Project
+	server      *api.Server
+	http        *httptest.Server
+	databaseURL string
+	store       *models.Store
+	blobs       blob.Store
+	log         *lockedBuffer
+	owner       models.Identity
+	token       string
+	project     models.Project
 
 	mu      sync.Mutex
 	started []models.Deployment
@@ -51,7 +52,8 @@ func newGateway(t *testing.T, change ...func(*api.Options)) *gateway {
 	t.Helper()
 	g := &gateway{T: t, log: &lockedBuffer{}}
 	var err error
-	g.store, err = models.OpenStore(models.StoreOptions{URL: pgtest.URL(t)})
+	g.databaseURL = pgtest.URL(t)
+	g.store, err = models.OpenStore(models.StoreOptions{URL: g.databaseURL})
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = g.store.Close() })
 	require.NoError(t, g.store.Migrate(t.Context()))

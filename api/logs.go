@@ -40,7 +40,7 @@ func (s *Server) registerLogs() {
 	schemas := s.api.OpenAPI().Components.Schemas
 	register(s, route{
 		id: "deployment-logs", method: http.MethodGet, path: "/deployments/{id}/logs", tag: "Deployments",
-		summary: "The build log", description: "All of it; while the deployment runs, what there is so far.",
+		summary: "The build log", endless: true, description: "All of it; while the deployment runs, what there is so far.",
 		errors: []models.Code{models.CodeDeploymentNotFound, models.CodeStorage},
 		responses: map[string]*huma.Response{"200": {Description: "OK", Content: map[string]*huma.MediaType{
 			"text/plain": {Schema: &huma.Schema{Type: huma.TypeString}, Example: "npm ci\nadded 42 packages\n"},
@@ -49,7 +49,7 @@ func (s *Server) registerLogs() {
 	}, s.logs)
 	register(s, route{
 		id: "stream-deployment-logs", method: http.MethodGet, path: "/deployments/{id}/logs/stream", tag: "Deployments",
-		summary: "The build log as it grows",
+		summary: "The build log as it grows", endless: true,
 		description: "Server-sent events. `log` carries one LogLine and has its number as `id`, so that a client that reconnects with " +
 			"`Last-Event-ID` goes on where it was. `status` carries the deployment's status whenever it changes. `end` carries the last one, " +
 			"after which there is nothing more to come and the client should close.",
@@ -83,8 +83,10 @@ func (s *Server) logs(ctx context.Context, in *logsInput) (*huma.StreamResponse,
 		defer tail.Close()
 		c := humagin.Unwrap(hc)
 		control := http.NewResponseController(c.Writer)
+		// A read deadline that passes would be taken for the client having left.
+		_ = control.SetReadDeadline(time.Time{})
 		for buffer := first; ; buffer = newLogBuffer(asJSON) {
-			_ = control.SetWriteDeadline(time.Now().Add(answerTimeout))
+			_ = control.SetWriteDeadline(time.Now().Add(streamWriteTimeout))
 			if buffer != first {
 				if more, err = tail.next(ctx, buffer.add); err != nil {
 					s.failure(ctx, err)

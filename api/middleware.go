@@ -20,9 +20,9 @@ import (
 	"github.com/slipwayhq/slipway/models"
 )
 
-// answerTimeout bounds a request from its headers to the end of its answer,
-// unless the route moves it (uploads, log streams).
-const answerTimeout = time.Minute
+// lastWords is the time left to send an answer, such as that there is none,
+// after a handler's time is up.
+const lastWords = 10 * time.Second
 
 type contextKey int
 
@@ -118,12 +118,14 @@ func (s *Server) headers(c *gin.Context) {
 	h.Set("X-Frame-Options", "DENY")
 }
 
-// deadlines keep a silent client from holding a connection. A writer without
-// deadlines (a test's recorder) has none to set.
+// deadlines keep a silent client from holding a connection, unless the route
+// moves them (uploads, log streams). A writer without deadlines (a test's
+// recorder) has none to set.
 func (s *Server) deadlines(c *gin.Context) {
 	control := http.NewResponseController(c.Writer)
-	_ = control.SetReadDeadline(time.Now().Add(answerTimeout))
-	_ = control.SetWriteDeadline(time.Now().Add(answerTimeout))
+	end := time.Now().Add(s.opts.Limits.AnswerTimeout + lastWords)
+	_ = control.SetReadDeadline(end)
+	_ = control.SetWriteDeadline(end)
 }
 
 // cors lets the pages of allowed origins call the API. Tokens travel in a
@@ -180,6 +182,6 @@ func (s *Server) limitBody(ctx huma.Context, next func(huma.Context)) {
 	}
 	control := http.NewResponseController(c.Writer)
 	_ = control.SetReadDeadline(time.Now().Add(s.opts.Limits.BodyTimeout))
-	_ = control.SetWriteDeadline(time.Now().Add(s.opts.Limits.BodyTimeout + answerTimeout))
+	_ = control.SetWriteDeadline(time.Now().Add(s.opts.Limits.BodyTimeout + s.opts.Limits.AnswerTimeout + lastWords))
 	next(ctx)
 }

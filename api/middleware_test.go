@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/jackc/pgx/v5"
 	"github.com/stretchr/testify/require"
 
 	"github.com/slipwayhq/slipway/api"
@@ -58,6 +59,24 @@ func TestErrors_aDatabaseThatIsDownIs503WithoutItsReasons(t *testing.T) {
 	require.NotContains(t, string(a.body), "sql")
 	require.NotEmpty(t, a.header.Get("Retry-After"))
 	require.Contains(t, g.log.String(), "sql: database is closed")
+}
+
+func TestErrors_aDatabaseThatHangsIs503InTime(t *testing.T) {
+	g := newGateway(t, func(o *api.Options) { o.Limits.AnswerTimeout = 500 * time.Millisecond })
+	conn, err := pgx.Connect(t.Context(), g.databaseURL)
+	require.NoError(t, err)
+	defer func() { _ = conn.Close(context.Background()) }()
+	tx, err := conn.Begin(t.Context())
+	require.NoError(t, err)
+	for table, path := range map[string]string{"projects": "/projects", "tokens": "/deployments"} {
+		_, err = tx.Exec(t.Context(), "LOCK TABLE "+table+" IN ACCESS EXCLUSIVE MODE")
+		require.NoError(t, err)
+		begin := time.Now()
+		g.do("GET", path, nil).failed(models.CodeDatabase)
+		require.Less(t, time.Since(begin), 5*time.Second)
+	}
+	require.NoError(t, tx.Rollback(t.Context()))
+	require.Equal(t, 200, g.do("GET", "/projects", nil).status)
 }
 
 func TestAuth_everyRouteThatIsNotPublicNeedsAToken(t *testing.T) {

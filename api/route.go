@@ -28,6 +28,8 @@ type route struct {
 	// stream documents a body that the handler reads itself; it finds the request
 	// in its context under bodyKey.
 	stream *huma.RequestBody
+	// endless routes stream their answer for as long as it takes.
+	endless bool
 	// responses documents answers that are not derived from the output's type.
 	responses map[string]*huma.Response
 }
@@ -61,7 +63,19 @@ func register[I, O any](s *Server, r route, handler func(context.Context, *I) (*
 		op.Middlewares = huma.Middlewares{withBody}
 	}
 	op.Errors = []int{http.StatusInternalServerError}
+	limit := s.opts.Limits.AnswerTimeout
+	switch {
+	case r.endless:
+		limit = 0
+	case r.stream != nil:
+		limit += s.opts.Limits.BodyTimeout
+	}
 	huma.Register(s.api, op, func(ctx context.Context, in *I) (*O, error) {
+		if limit > 0 {
+			var cancel context.CancelFunc
+			ctx, cancel = context.WithTimeout(ctx, limit)
+			defer cancel()
+		}
 		out, err := handler(ctx, in)
 		if err != nil {
 			return nil, s.failure(ctx, err)
