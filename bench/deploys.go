@@ -40,9 +40,9 @@ func deployRows(ctx context.Context, b *bench) ([]row, error) {
 		}
 	}
 	return []row{
-		{name: rowCold, peer: peerBuild, pairs: cold.pairs, aim: aimCold, look: cold.look()},
-		{name: rowWarm, peer: peerBuild, pairs: warm.pairs, aim: aimWarm, look: warm.look()},
-		{name: rowUnchanged, peer: peerBuild, pairs: unchanged.pairs, aim: aimUnchanged, absolute: true, look: unchanged.look()},
+		{name: rowCold, peer: peerBuild, unit: seconds, pairs: cold.pairs, aim: aimCold, look: cold.look()},
+		{name: rowWarm, peer: peerBuild, unit: seconds, pairs: warm.pairs, aim: aimWarm, look: warm.look()},
+		{name: rowUnchanged, peer: peerBuild, unit: seconds, pairs: unchanged.pairs, aim: aimUnchanged, absolute: true, look: unchanged.look()},
 	}, nil
 }
 

@@ -13,7 +13,8 @@
 // The files, in reading order: suite.go has the rows and runs them, pairs.go and
 // table.go are figures and how they are shown; deploys.go, workflow.go,
 // queries.go and static.go measure; system.go, bare.go, servers.go and load.go
-// are what is measured and what it is measured with.
+// are what is measured and what it is measured with; history.go and profile.go
+// say where the time went. startup.go is a table of its own.
 package main
 
 import (
