@@ -71,6 +71,15 @@ func (p *platform) serveWorker(ctx context.Context, started func()) error {
 		return err
 	}
 	defer provider.Close()
+	// Builds that were cut short leave their sandboxes; a worker that ends by
+	// itself leaves nothing running.
+	defer func() {
+		tidy, cancel := context.WithTimeout(context.WithoutCancel(ctx), 30*time.Second)
+		defer cancel()
+		if _, err := provider.Sweep(tidy, func(string) bool { return false }); err != nil {
+			p.log.WithError(err).Error("sandboxes left behind; the next start removes them")
+		}
+	}()
 	if err := provider.Check(ctx); err != nil {
 		return err
 	}
