@@ -90,8 +90,7 @@ func (s *Server) queryStatus(ctx context.Context, id string) (models.Status, err
 		}
 		return status, err
 	})
-	// The client may hold on to a connection attempt past its deadline. A name of
-	// its own, because the query above reads ctx in another goroutine.
+	// The client may hold on to a connection attempt past its deadline.
 	waiting, cancel := context.WithTimeout(ctx, queryTimeout+100*time.Millisecond)
 	defer cancel()
 	select {
