@@ -11,6 +11,8 @@ import (
 	"errors"
 	"fmt"
 	"os"
+
+	"golang.org/x/sys/unix"
 )
 
 // Path is where the executable is mounted inside a sandbox, and its argv[0].
@@ -53,6 +55,8 @@ func Started() bool { return len(os.Args) > 1 && os.Args[0] == Path }
 
 // Main runs the guest command named by args and returns its exit code.
 func Main(args []string) int {
+	// The host's, which came along, may be anything.
+	unix.Umask(0o022)
 	name, rest := args[0], args[1:]
 	switch name {
 	case CommandInit:

@@ -71,7 +71,7 @@ func (p *Provider) stopProxy(id string) {
 
 func (p *Provider) listenEgress(r *record) (net.Listener, error) {
 	folder := p.home.egressDir(r.ID)
-	if err := os.MkdirAll(folder, 0o711); err != nil {
+	if err := makePassable(folder); err != nil {
 		return nil, err
 	}
 	socket := filepath.Join(folder, "proxy")

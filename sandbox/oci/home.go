@@ -54,11 +54,9 @@ func (h home) file(id string, n string) string { return filepath.Join(h.sandbox(
 // prepare makes the folders. Root inside a sandbox passes through them and
 // lists none of them.
 func (h home) prepare() error {
-	if err := os.MkdirAll(h.dir, 0o711); err != nil {
-		return err
-	}
-	for _, folder := range []string{h.runtimeDir(), h.sandboxes()} {
-		if err := os.MkdirAll(folder, 0o711); err != nil {
+	// The parent too, when it is ours to make: /run/slipway.
+	for _, folder := range []string{filepath.Dir(h.dir), h.dir, h.runtimeDir(), h.sandboxes()} {
+		if err := makePassable(folder); err != nil {
 			return err
 		}
 	}
@@ -67,6 +65,18 @@ func (h home) prepare() error {
 		return nil
 	}
 	return os.WriteFile(note, []byte(h.stateDir+"\n"), 0o600)
+}
+
+// makePassable makes a folder that everyone may pass through, whatever the
+// umask says. One that exists is left as it is.
+func makePassable(folder string) error {
+	if _, err := os.Stat(folder); err == nil {
+		return nil
+	}
+	if err := os.MkdirAll(folder, 0o711); err != nil {
+		return err
+	}
+	return os.Chmod(folder, 0o711)
 }
 
 // record is what is known of a sandbox, enough for another process to take it
@@ -96,7 +106,7 @@ func (h home) write(r *record) error {
 	if err := h.prepare(); err != nil {
 		return err
 	}
-	if err := os.Mkdir(h.sandbox(r.ID), 0o711); err != nil {
+	if err := makePassable(h.sandbox(r.ID)); err != nil {
 		return err
 	}
 	content, err := json.MarshalIndent(r, "", "  ")
@@ -142,30 +152,80 @@ const lockPoll = 10 * time.Millisecond
 // a lock on one byte of a file, chosen by the id, so that no file per id is
 // left; the kernel frees it when the process dies.
 func (h home) lock(ctx context.Context, id string) (func(), error) {
-	if err := h.prepare(); err != nil {
-		return nil, err
-	}
-	file, err := os.OpenFile(filepath.Join(h.dir, "lock"), os.O_RDWR|os.O_CREATE, 0o600)
-	if err != nil {
-		return nil, err
-	}
 	hash := fnv.New64a()
 	hash.Write([]byte(id))
-	region := unix.Flock_t{Type: unix.F_WRLCK, Start: int64(hash.Sum64() >> 2), Len: 1}
+	start := int64(hash.Sum64() >> 2)
 	for {
-		err := unix.FcntlFlock(file.Fd(), unix.F_OFD_SETLK, &region)
-		if err == nil {
-			return func() { file.Close() }, nil
-		}
-		if err != unix.EAGAIN && err != unix.EACCES && err != unix.EINTR {
-			file.Close()
+		file, err := h.tryLock(start, 1)
+		if err != nil {
 			return nil, fmt.Errorf("lock sandbox %s: %w", id, err)
+		}
+		if file != nil {
+			return func() { file.Close() }, nil
 		}
 		select {
 		case <-ctx.Done():
-			file.Close()
 			return nil, context.Cause(ctx)
 		case <-time.After(lockPoll):
+		}
+	}
+}
+
+// tryLock locks a region of the lock file; nil when another has it, or when
+// the file was removed meanwhile and has to be opened anew.
+func (h home) tryLock(start, length int64) (*os.File, error) {
+	err := h.prepare()
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	name := filepath.Join(h.dir, "lock")
+	file, err := os.OpenFile(name, os.O_RDWR|os.O_CREATE, 0o600)
+	if errors.Is(err, fs.ErrNotExist) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	region := unix.Flock_t{Type: unix.F_WRLCK, Start: start, Len: length}
+	err = unix.FcntlFlock(file.Fd(), unix.F_OFD_SETLK, &region)
+	if err == nil {
+		mine, mineErr := file.Stat()
+		there, thereErr := os.Stat(name)
+		if mineErr == nil && thereErr == nil && os.SameFile(mine, there) {
+			return file, nil
+		}
+	}
+	file.Close()
+	if err != nil && err != unix.EAGAIN && err != unix.EACCES && err != unix.EINTR {
+		return nil, err
+	}
+	return nil, nil
+}
+
+// removeEmpty removes the home itself when no sandbox is left and nobody is
+// using it.
+func (h home) removeEmpty() {
+	if ids, err := h.ids(); err != nil || len(ids) > 0 {
+		return
+	}
+	if _, err := os.Stat(h.dir); err != nil {
+		return
+	}
+	// The whole file: whoever holds any id keeps the home.
+	file, err := h.tryLock(0, 0)
+	if err != nil || file == nil {
+		return
+	}
+	defer file.Close()
+	if ids, err := h.ids(); err != nil || len(ids) > 0 {
+		return
+	}
+	for _, name := range []string{h.sandboxes(), h.runtimeDir(), filepath.Join(h.dir, "state-dir"), filepath.Join(h.dir, "lock"), h.dir} {
+		if err := os.Remove(name); err != nil {
+			return
 		}
 	}
 }

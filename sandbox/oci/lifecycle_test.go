@@ -332,3 +332,49 @@ func TestUpload_passesOnAFailingSource(t *testing.T) {
 	require.ErrorIs(t, err, io.ErrUnexpectedEOF)
 	require.Equal(t, "", sh(t, s, "ls a 2>/dev/null | grep -v a").Output)
 }
+
+func TestClose_leavesNoFolderUnlessItIsUsed(t *testing.T) {
+	p := newProvider(t)
+	s := newSandbox(t, p, testSpec("used"))
+	require.NoError(t, p.Close())
+	require.Equal(t, "alive\n", sh(t, s, "echo alive").Output)
+	require.NoError(t, s.Destroy(t.Context()))
+	unlock, err := p.home.lock(t.Context(), "another")
+	require.NoError(t, err)
+	require.NoError(t, p.Close())
+	require.DirExists(t, p.home.dir, "someone is about to make a sandbox")
+	unlock()
+	require.NoError(t, p.Close())
+	require.NoDirExists(t, p.home.dir)
+}
+
+func TestLock_isExclusivePerID(t *testing.T) {
+	p := newProvider(t)
+	unlock, err := p.home.lock(t.Context(), "one")
+	require.NoError(t, err)
+	short, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	_, err = p.home.lock(short, "one")
+	require.ErrorIs(t, err, context.DeadlineExceeded)
+	other, err := p.home.lock(t.Context(), "two")
+	require.NoError(t, err)
+	other()
+	unlock()
+	again, err := p.home.lock(t.Context(), "one")
+	require.NoError(t, err)
+	again()
+}
+
+func TestCreate_doesNotDependOnTheUmask(t *testing.T) {
+	before := unix.Umask(0o077)
+	defer unix.Umask(before)
+	p := newProvider(t)
+	spec := testSpec("umask")
+	spec.AllowHosts = []string{"registry.npmjs.org:443"}
+	s := newSandbox(t, p, spec)
+	require.NoError(t, s.Upload(t.Context(), textFiles(map[string]string{"a/b.txt": "b"})))
+	got := sh(t, s, "cat a/b.txt /etc/hostname; ls /etc/ssl/certs; ls /opt; echo > /tmp/x; stat -c %a /tmp/x a")
+	require.Zero(t, got.ExitCode, got.Output)
+	require.Equal(t, "bslipway\nca-certificates.crt\ntoolchain\n644\n755\n", got.Output)
+	require.NoError(t, p.Check(t.Context()))
+}

@@ -271,7 +271,8 @@ func (p *Provider) Sweep(ctx context.Context, keep func(id string) bool) ([]stri
 	return removed, first
 }
 
-// Close stops this process's proxies and leaves the sandboxes.
+// Close stops this process's proxies and leaves the sandboxes. Without any, it
+// leaves no folder either.
 func (p *Provider) Close() error {
 	p.mu.Lock()
 	proxies := p.proxies
@@ -280,5 +281,6 @@ func (p *Provider) Close() error {
 	for _, proxy := range proxies {
 		proxy.stop()
 	}
+	p.home.removeEmpty()
 	return nil
 }

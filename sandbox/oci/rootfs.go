@@ -50,10 +50,6 @@ func (p *Provider) buildRootfs(r *record) error {
 			return err
 		}
 	}
-	// The runtime gives a tmpfs the mode of the folder it is mounted on.
-	if err := os.Chmod(filepath.Join(root, "tmp"), 0o777|fs.ModeSticky); err != nil {
-		return err
-	}
 	for _, name := range systemFolders {
 		if err := mirrorSystemFolder(root, name); err != nil {
 			return err
@@ -65,7 +61,7 @@ func (p *Provider) buildRootfs(r *record) error {
 	if err := os.Symlink("../tmp", filepath.Join(root, "var/tmp")); err != nil {
 		return err
 	}
-	if err := os.WriteFile(filepath.Join(root, ".slipway/guest"), nil, 0o755); err != nil {
+	if err := os.WriteFile(filepath.Join(root, ".slipway/guest"), nil, 0o644); err != nil {
 		return err
 	}
 	for name, content := range etcFiles {
@@ -85,9 +81,30 @@ func (p *Provider) buildRootfs(r *record) error {
 		return err
 	}
 	if r.ModulesSnapshot != "" {
-		return p.overlayFolders(r)
+		if err := p.overlayFolders(r); err != nil {
+			return err
+		}
 	}
-	return nil
+	return makeReadable(root)
+}
+
+// makeReadable gives everything below root the modes a system has, whatever
+// this process's umask took away.
+func makeReadable(root string) error {
+	return filepath.WalkDir(root, func(name string, entry fs.DirEntry, err error) error {
+		if err != nil || entry.Type()&fs.ModeSymlink != 0 {
+			return err
+		}
+		mode := fs.FileMode(0o644)
+		switch {
+		case name == filepath.Join(root, "tmp"):
+			// The runtime gives a tmpfs the mode of the folder below it.
+			mode = 0o777 | fs.ModeSticky
+		case entry.IsDir():
+			mode = 0o755
+		}
+		return os.Chmod(name, mode)
+	})
 }
 
 // ownPathToHome gives the folders above the build user's home to root inside.

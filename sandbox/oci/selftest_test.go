@@ -33,7 +33,7 @@ func newProvider(t testing.TB) *Provider {
 		_, err := p.Sweep(context.Background(), func(string) bool { return false })
 		require.NoError(t, err)
 		require.NoError(t, p.Close())
-		require.NoError(t, os.RemoveAll(p.home.dir))
+		require.NoDirExists(t, p.home.dir)
 	})
 	return p
 }
