@@ -2,7 +2,6 @@ package api
 
 import (
 	"encoding/json"
-	"math"
 	"strings"
 	"testing"
 	"time"
@@ -25,7 +24,7 @@ func FuzzDeployBody(f *testing.F) {
 	f.Fuzz(func(t *testing.T, body []byte) {
 		var req DeployRequest
 		if err := unmarshalJSON(body, &req); err != nil {
-			humaError(400, "", []error{err})
+			_ = humaError(400, "", []error{err})
 			return
 		}
 		contents, err := s.checkDeploy(&req)
@@ -86,7 +85,7 @@ func FuzzLastEventID(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, header string) {
 		line, err := parseLastEventID(header)
-		if err == nil && (line < 0 || line > math.MaxInt64) {
+		if err == nil && line < 0 {
 			t.Fatalf("%q gives %d", header, line)
 		}
 	})

@@ -89,7 +89,7 @@ func (s *Server) logs(ctx context.Context, in *logsInput) (*huma.StreamResponse,
 			_ = control.SetWriteDeadline(time.Now().Add(streamWriteTimeout))
 			if buffer != first {
 				if more, err = tail.next(ctx, buffer.add); err != nil {
-					s.failure(ctx, err)
+					_ = s.failure(ctx, err) // for its log line
 					// Broken off, so that it is not taken for the whole log.
 					panic(http.ErrAbortHandler)
 				}

@@ -96,7 +96,7 @@ func (s *Server) recovery(c *gin.Context) {
 		if cause == nil {
 			return
 		}
-		if cause == http.ErrAbortHandler {
+		if cause == http.ErrAbortHandler { //nolint:errorlint // what a panic carries is this very value
 			panic(cause)
 		}
 		s.logOf(c.Request.Context()).WithFields(logrus.Fields{"panic": fmt.Sprint(cause), "stack": string(debug.Stack())}).Error("handler panicked")

@@ -226,7 +226,7 @@ func (d *Dispatcher) refused(x *exchange) bool {
 func (d *Dispatcher) recovered(x *exchange) {
 	switch defect := recover(); {
 	case defect == nil:
-	case defect == http.ErrAbortHandler || x.status != 0:
+	case defect == http.ErrAbortHandler || x.status != 0: //nolint:errorlint // what a panic carries is this very value
 		panic(defect)
 	default:
 		d.failInternal(x, fmt.Errorf("panic: %v\n%s", defect, debug.Stack()))

@@ -235,7 +235,9 @@ func hostKilledScene() scene {
 const sessionCreation = "internalSessionCreationActivity"
 
 // speechless takes sessions up and never says so.
-type speechless struct{ interceptor.WorkerInterceptorBase }
+type speechless struct {
+	interceptor.WorkerInterceptorBase
+}
 
 func (*speechless) InterceptActivity(_ context.Context, next interceptor.ActivityInboundInterceptor) interceptor.ActivityInboundInterceptor {
 	return &speechlessActivity{interceptor.ActivityInboundInterceptorBase{Next: next}}
