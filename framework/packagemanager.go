@@ -172,9 +172,9 @@ func (p project) readLockfile(plan *Plan, berry *bool) error {
 var bunLockVersion = regexp.MustCompile(`"lockfileVersion":\s*([0-9]+)`)
 
 // thaw gives up going strictly by the lockfile and says why.
-func (plan *Plan) thaw(why string) {
-	plan.Frozen = false
-	plan.Notes = append(plan.Notes, path.Base(plan.Lockfile)+" "+why+": versions may differ from it. Update it with a newer "+plan.PackageManager+".")
+func (p *Plan) thaw(why string) {
+	p.Frozen = false
+	p.Notes = append(p.Notes, path.Base(p.Lockfile)+" "+why+": versions may differ from it. Update it with a newer "+p.PackageManager+".")
 }
 
 func firstMatch(pattern *regexp.Regexp, content []byte) string {
