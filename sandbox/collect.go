@@ -159,9 +159,9 @@ func (r *exactReader) Read(p []byte) (int, error) {
 	n, err := r.from.Read(p)
 	r.left -= int64(n)
 	switch {
-	case err == io.EOF && r.left == 0:
+	case errors.Is(err, io.EOF) && r.left == 0:
 		err = nil
-	case err == io.EOF:
+	case errors.Is(err, io.EOF):
 		err = streamError(io.ErrUnexpectedEOF)
 	case err != nil:
 		err = streamError(err)

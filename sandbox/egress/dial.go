@@ -100,6 +100,7 @@ func dialThrough(ctx context.Context, through *url.URL, target Target) (net.Conn
 		return nil, fmt.Errorf("ask the upstream proxy: %w", err)
 	}
 	answers := bufio.NewReader(conn)
+	//nolint:bodyclose // The body of an answer to CONNECT is the tunnel: closing would drain it.
 	answer, err := http.ReadResponse(answers, request)
 	if err != nil {
 		conn.Close()

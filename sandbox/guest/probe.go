@@ -189,7 +189,7 @@ func readFile(name string) error {
 		return err
 	}
 	defer file.Close()
-	if _, err = file.Read(make([]byte, 1)); err == io.EOF {
+	if _, err = file.Read(make([]byte, 1)); errors.Is(err, io.EOF) {
 		return nil
 	}
 	return err

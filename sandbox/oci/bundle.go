@@ -228,7 +228,7 @@ func readOnlyBind(source, destination string) (specs.Mount, error) {
 	for flag, option := range map[int64]string{
 		unix.ST_NOEXEC: "noexec", unix.ST_NOATIME: "noatime", unix.ST_NODIRATIME: "nodiratime", unix.ST_RELATIME: "relatime",
 	} {
-		if int64(stat.Flags)&flag != 0 {
+		if stat.Flags&flag != 0 {
 			options = append(options, option)
 		}
 	}

@@ -199,10 +199,11 @@ func (h home) tryLock(start, length int64) (*os.File, error) {
 		}
 	}
 	file.Close()
-	if err != nil && err != unix.EAGAIN && err != unix.EACCES && err != unix.EINTR {
-		return nil, err
+	switch {
+	case err == nil, errors.Is(err, unix.EAGAIN), errors.Is(err, unix.EACCES), errors.Is(err, unix.EINTR):
+		return nil, nil
 	}
-	return nil, nil
+	return nil, err
 }
 
 // removeEmpty removes the home itself when no sandbox is left and nobody is
