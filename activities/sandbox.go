@@ -111,12 +111,12 @@ func (a *Activities) openWorkspace(ctx context.Context, in models.StepInput, fre
 
 func (a *Activities) create(ctx context.Context, in models.StepInput, set models.FileSet, w *workspace) error {
 	id, org := in.Deployment.DeploymentID, in.Deployment.OrgID
-	slot, err := a.Store.UIDSlot(ctx, org)
+	base, err := a.uidBase(ctx, org)
 	if err != nil {
 		return err
 	}
 	spec := sandbox.Spec{
-		ID: id, UIDBase: a.UIDBase + uint32(slot)*uidsPerOrganization, UIDCount: uidsPerOrganization,
+		ID: id, UIDBase: base, UIDCount: uidsPerOrganization,
 		Limits: a.Limits, AllowHosts: a.AllowHosts, Env: w.plan.Env,
 	}
 	mounted := ""
@@ -135,6 +135,19 @@ func (a *Activities) create(ctx context.Context, in models.StepInput, set models
 		a.destroySandbox(ctx, id)
 	}
 	return err
+}
+
+// uidBase is the first of the organization's own host user ids.
+func (a *Activities) uidBase(ctx context.Context, org string) (uint32, error) {
+	slot, err := a.Store.UIDSlot(ctx, org)
+	if err != nil {
+		return 0, err
+	}
+	base := int64(a.UIDBase) + int64(slot)*uidsPerOrganization
+	if base+uidsPerOrganization > maxUID {
+		return 0, models.Errorf(models.CodeSandbox, "There are no user ids left for another organization; lower SANDBOX_UID_BASE on a new installation.")
+	}
+	return uint32(base), nil
 }
 
 // upload yields the files of a source, and the history beside them.
