@@ -168,32 +168,13 @@ func (s *Server) CreateDatabase(ctx context.Context, name string) error {
 // dies, then returns why. A supervisor may call it again, which starts the
 // server anew on the same port.
 func (s *Server) Serve(ctx context.Context) error {
+	return child.Kept{Name: "postgres", Current: s.current, Start: s.run, Stop: s.Stop}.Serve(ctx)
+}
+
+func (s *Server) current() (process *child.Process, stopped bool) {
 	s.mu.Lock()
-	process, stopped := s.process, s.stopped
-	s.mu.Unlock()
-	if stopped {
-		return errors.New("postgres: stopped")
-	}
-	select {
-	case <-process.Done():
-		if err := s.run(ctx); err != nil {
-			return fmt.Errorf("postgres: %w", err)
-		}
-		s.mu.Lock()
-		process = s.process
-		s.mu.Unlock()
-	default:
-	}
-	select {
-	case <-ctx.Done():
-		s.Stop(context.WithoutCancel(ctx))
-		return ctx.Err()
-	case <-process.Done():
-		if err := process.Err(); err != nil {
-			return err
-		}
-		return errors.New("postgres: the server shut itself down")
-	}
+	defer s.mu.Unlock()
+	return s.process, s.stopped
 }
 
 // Done is closed when the process running at the time of the call has exited.
