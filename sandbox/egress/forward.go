@@ -51,6 +51,8 @@ func forwardOne(conn net.Conn, socket string) {
 // unread would reset the connection and take the answer along.
 func answerUnreachable(conn net.Conn) {
 	_ = conn.SetDeadline(time.Now().Add(time.Second))
+	// Clients may take an answer that comes before their request for a fault.
+	_, _ = conn.Read(make([]byte, 1))
 	_, _ = io.WriteString(conn, "HTTP/1.1 502 Bad Gateway\r\nContent-Type: text/plain\r\nConnection: close\r\n\r\n"+
 		"The platform's registry proxy is not reachable; the build has to be started again.\n")
 	if half, ok := conn.(interface{ CloseWrite() error }); ok {
