@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"os"
 	"path"
 	"path/filepath"
 	"strings"
@@ -123,6 +122,7 @@ func (a *Activities) runBuild(ctx context.Context, in models.StepInput, log *bui
 	if err != nil {
 		return models.BuildResult{}, err
 	}
+	defer w.publishing.Wait()
 	logPlan(log, w.plan)
 	if err := a.install(ctx, w, log); err != nil {
 		return models.BuildResult{}, err
@@ -172,20 +172,27 @@ func (a *Activities) install(ctx context.Context, w *workspace, log *buildLog) e
 	if w.snapshot == "" {
 		return nil
 	}
-	dest := filepath.Join(a.snapshots.dir, w.snapshot)
-	if err := os.MkdirAll(filepath.Dir(dest), 0o711); err != nil {
-		return err
-	}
-	err := w.box.PublishModules(ctx, dest)
+	commit, err := w.box.PublishModules(ctx, filepath.Join(a.snapshots.dir, w.snapshot))
 	switch {
 	case errors.Is(err, fs.ErrNotExist): // nothing was installed
-	case err != nil && ctx.Err() == nil:
-		// The build goes on without: only the next install is slower.
-		a.Log.WithField("snapshot", w.snapshot).WithError(err).Warn("install snapshot not published")
-	case err != nil:
+	case err != nil && ctx.Err() != nil:
 		return err
+	case err != nil:
+		a.notPublished(w.snapshot, err)
+	default:
+		// It reaches the disk while the build runs.
+		w.publishing.Go(func() {
+			if err := commit(); err != nil {
+				a.notPublished(w.snapshot, err)
+			}
+		})
 	}
 	return nil
+}
+
+// notPublished notes that the next install will not be spared; the build goes on.
+func (a *Activities) notPublished(snapshot string, err error) {
+	a.Log.WithField("snapshot", snapshot).WithError(err).Warn("install snapshot not published")
 }
 
 // run executes one command of the build and turns a failure into a diagnosis.

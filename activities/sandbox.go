@@ -65,6 +65,8 @@ type workspace struct {
 	// installed says that node_modules came from the snapshot.
 	installed bool
 	source    *sourceFiles
+	// publishing is the install on its way to becoming a snapshot.
+	publishing sync.WaitGroup
 }
 
 // Sandbox makes the sandbox of a deployment and puts the source in. Running it

@@ -23,31 +23,37 @@ type Owner struct{ UID, GID int }
 // maxTreeEntries bounds a published tree: large real ones have 150,000.
 const maxTreeEntries = 1_000_000
 
-// PublishTree writes a packed tree to dest, which appears complete or not at
-// all. The stream is hostile: every write stays below a new folder, links are
+// PublishTree writes a packed tree beside dest. Commit makes it appear there,
+// complete or not at all, and takes most of its time bringing it to disk; what
+// is not committed is removed by a later publisher. The stream is hostile: every write stays below a new folder, links are
 // made but never followed out of it, only permission bits are kept, and every
 // file is a copy of its own. When dest exists already, it stays.
 //
 // The parent of dest must exist or be creatable, on the same file system.
-func PublishTree(from io.Reader, dest string, owner Owner, maxBytes int64) error {
+func PublishTree(from io.Reader, dest string, owner Owner, maxBytes int64) (commit func() error, err error) {
 	parent := filepath.Dir(dest)
 	if err := os.MkdirAll(parent, 0o711); err != nil {
-		return models.Wrap(models.CodeStorage, err, "the snapshot folder cannot be made")
+		return nil, models.Wrap(models.CodeStorage, err, "the snapshot folder cannot be made")
 	}
 	removeStale(parent)
 	staging, err := os.MkdirTemp(parent, stagingPrefix+"*")
 	if err != nil {
-		return models.Wrap(models.CodeStorage, err, "the snapshot folder cannot be made")
+		return nil, models.Wrap(models.CodeStorage, err, "the snapshot folder cannot be made")
 	}
-	defer os.RemoveAll(staging)
 	tree := &treeWriter{owner: owner, left: maxBytes}
 	if err := tree.write(from, staging); err != nil {
-		return err
+		_ = os.RemoveAll(staging)
+		return nil, err
 	}
+	return func() error { return commitTree(staging, dest) }, nil
+}
+
+func commitTree(staging, dest string) error {
+	defer os.RemoveAll(staging)
 	if err := syncTree(staging); err != nil {
 		return models.Wrap(models.CodeStorage, err, "the snapshot cannot be written")
 	}
-	err = unix.Renameat2(unix.AT_FDCWD, staging, unix.AT_FDCWD, dest, unix.RENAME_NOREPLACE)
+	err := unix.Renameat2(unix.AT_FDCWD, staging, unix.AT_FDCWD, dest, unix.RENAME_NOREPLACE)
 	if errors.Is(err, unix.EEXIST) {
 		return nil
 	}

@@ -199,12 +199,13 @@ type Sandbox interface {
 	// fs.ErrNotExist is in the chain when dir is absent. An error of fn ends
 	// the walk and is returned as it is.
 	Collect(ctx context.Context, dir string, limits CollectLimits, fn func(Collected) error) error
-	// PublishModules copies WorkspaceDir/node_modules to dest, which appears
-	// complete or not at all, owned by the organization's range, with setuid
-	// bits gone and no file shared with anything. Call it only right after a
-	// clean install. A dest that exists already is left as it is: no error.
+	// PublishModules copies WorkspaceDir/node_modules for dest, owned by the
+	// organization's range, with setuid bits gone and no file shared with
+	// anything. Call it only right after a clean install. Commit makes the copy
+	// appear at dest, complete or not at all, and may run beside anything else;
+	// a dest that exists already is left as it is: no error.
 	// Without node_modules: models.CodeBuildFailed with fs.ErrNotExist.
-	PublishModules(ctx context.Context, dest string) error
+	PublishModules(ctx context.Context, dest string) (commit func() error, err error)
 	// Destroy is Provider.Destroy for this sandbox.
 	Destroy(ctx context.Context) error
 }

@@ -97,7 +97,7 @@ func TestPublishTree_staysBelowItsFolderWhateverTheStreamSays(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			parent := t.TempDir()
-			err := PublishTree(bytes.NewReader(hostile), filepath.Join(parent, "snapshot"), Owner{-1, -1}, 1000)
+			err := publish(bytes.NewReader(hostile), filepath.Join(parent, "snapshot"), Owner{-1, -1}, 1000)
 			require.Error(t, err)
 			left, err := os.ReadDir(parent)
 			require.NoError(t, err)
@@ -118,7 +118,7 @@ func TestPublishTree_keepsPermissionBitsOnly(t *testing.T) {
 	dest := filepath.Join(t.TempDir(), "deep", "snapshot")
 	tree := stream(t, tar.Header{Typeflag: tar.TypeDir, Name: "d/", Mode: 0o1555}, file("d/f", 2), suid,
 		tar.Header{Typeflag: tar.TypeSymlink, Name: "l", Linkname: "d/f"})
-	require.NoError(t, PublishTree(bytes.NewReader(tree), dest, Owner{-1, -1}, 1000))
+	require.NoError(t, publish(bytes.NewReader(tree), dest, Owner{-1, -1}, 1000))
 	for name, mode := range map[string]fs.FileMode{"suid": 0o755, "d": fs.ModeDir | 0o755, "d/f": 0o644} {
 		stat, err := os.Lstat(filepath.Join(dest, name))
 		require.NoError(t, err)
@@ -128,7 +128,7 @@ func TestPublishTree_keepsPermissionBitsOnly(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, "d/f", target)
 	// A second publisher of the same snapshot changes nothing.
-	require.NoError(t, PublishTree(bytes.NewReader(stream(t, file("other", 1))), dest, Owner{-1, -1}, 1000))
+	require.NoError(t, publish(bytes.NewReader(stream(t, file("other", 1))), dest, Owner{-1, -1}, 1000))
 	require.NoFileExists(t, filepath.Join(dest, "other"))
 }
 
@@ -139,7 +139,7 @@ func TestPublishTree_removesWhatKilledPublishersLeft(t *testing.T) {
 	require.NoError(t, os.Mkdir(fresh, 0o755))
 	yesterday := time.Now().Add(-24 * time.Hour)
 	require.NoError(t, os.Chtimes(stale, yesterday, yesterday))
-	require.NoError(t, PublishTree(bytes.NewReader(stream(t, file("a", 1))), filepath.Join(parent, "snapshot"), Owner{-1, -1}, 1000))
+	require.NoError(t, publish(bytes.NewReader(stream(t, file("a", 1))), filepath.Join(parent, "snapshot"), Owner{-1, -1}, 1000))
 	require.NoDirExists(t, stale)
 	require.DirExists(t, fresh)
 }
@@ -181,6 +181,15 @@ func FuzzReadCollected(f *testing.F) {
 	})
 }
 
+// publish writes a tree and commits it.
+func publish(from io.Reader, dest string, owner Owner, maxBytes int64) error {
+	commit, err := PublishTree(from, dest, owner, maxBytes)
+	if err != nil {
+		return err
+	}
+	return commit()
+}
+
 func FuzzPublishTree(f *testing.F) {
 	for _, seed := range fuzzSeeds(f) {
 		f.Add(seed)
@@ -188,7 +197,7 @@ func FuzzPublishTree(f *testing.F) {
 	f.Fuzz(func(t *testing.T, hostile []byte) {
 		parent := t.TempDir()
 		dest := filepath.Join(parent, "in", "snapshot")
-		_ = PublishTree(bytes.NewReader(hostile), dest, Owner{-1, -1}, 10_000)
+		_ = publish(bytes.NewReader(hostile), dest, Owner{-1, -1}, 10_000)
 		entries, err := os.ReadDir(parent)
 		if err != nil || len(entries) != 1 {
 			t.Fatalf("outside: %v, %v", entries, err)

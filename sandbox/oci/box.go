@@ -97,11 +97,16 @@ func (b *box) Collect(ctx context.Context, dir string, limits sandbox.CollectLim
 }
 
 // PublishModules copies node_modules out; see sandbox.Sandbox.
-func (b *box) PublishModules(ctx context.Context, dest string) error {
+func (b *box) PublishModules(ctx context.Context, dest string) (commit func() error, err error) {
 	owner := identify(b.record).files
-	return b.pack(ctx, guest.CommandPackTree, "node_modules", func(in io.Reader) error {
-		return sandbox.PublishTree(in, dest, owner, b.record.Limits.DiskBytes)
+	err = b.pack(ctx, guest.CommandPackTree, "node_modules", func(in io.Reader) (err error) {
+		commit, err = sandbox.PublishTree(in, dest, owner, b.record.Limits.DiskBytes)
+		return err
 	})
+	if err != nil {
+		return nil, err
+	}
+	return commit, nil
 }
 
 // pack runs one of the guest's packers on a folder and hands its output to

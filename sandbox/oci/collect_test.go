@@ -115,6 +115,16 @@ func TestCollect_returnsTheConsumersError(t *testing.T) {
 	require.Equal(t, "usable\n", sh(t, s, "echo usable").Output)
 }
 
+// publish makes and commits a snapshot.
+func publish(t *testing.T, s sandbox.Sandbox, dest string) error {
+	t.Helper()
+	commit, err := s.PublishModules(t.Context(), dest)
+	if err != nil {
+		return err
+	}
+	return commit()
+}
+
 func TestPublishModules_makesASnapshotThatTheNextSandboxWritesOver(t *testing.T) {
 	p := newProvider(t)
 	first := newSandbox(t, p, testSpec("install"))
@@ -125,8 +135,8 @@ func TestPublishModules_makesASnapshotThatTheNextSandboxWritesOver(t *testing.T)
 	require.Equal(t, 0, got.ExitCode, got.Output)
 	folder := t.TempDir()
 	dest := filepath.Join(folder, "org", "snapshot")
-	require.NoError(t, first.PublishModules(t.Context(), dest))
-	require.NoError(t, first.PublishModules(t.Context(), dest), "a published snapshot stays")
+	require.NoError(t, publish(t, first, dest))
+	require.NoError(t, publish(t, first, dest), "a published snapshot stays")
 
 	links := 0
 	require.NoError(t, filepath.WalkDir(dest, func(name string, entry fs.DirEntry, err error) error {
@@ -173,12 +183,12 @@ func TestPublishModules_needsAnInstall(t *testing.T) {
 	p := newProvider(t)
 	s := newSandbox(t, p, testSpec("noinstall"))
 	dest := filepath.Join(t.TempDir(), "snapshot")
-	err := s.PublishModules(t.Context(), dest)
+	err := publish(t, s, dest)
 	require.ErrorIs(t, err, fs.ErrNotExist)
 	sh(t, s, "ln -s /usr node_modules")
-	require.Equal(t, models.CodeBuildFailed, models.CodeOf(s.PublishModules(t.Context(), dest)))
+	require.Equal(t, models.CodeBuildFailed, models.CodeOf(publish(t, s, dest)))
 	sh(t, s, "rm node_modules; mkdir node_modules; mkfifo node_modules/x")
-	err = s.PublishModules(t.Context(), dest)
+	err = publish(t, s, dest)
 	require.Equal(t, models.CodeBuildFailed, models.CodeOf(err))
 	require.True(t, strings.Contains(models.MessageOf(err), "node_modules/x"), err)
 	left, err := os.ReadDir(filepath.Dir(dest))

@@ -72,7 +72,7 @@ func TestInstall_reachesTheRegistryThroughTheProxyOnly(t *testing.T) {
 	require.Zero(t, socket.ExitCode, "a build reaches the proxy through process 1 only: "+socket.Output)
 
 	dest := filepath.Join(t.TempDir(), "snapshot")
-	require.NoError(t, s.PublishModules(t.Context(), dest))
+	require.NoError(t, publish(t, s, dest))
 	spec.ID, spec.ModulesSnapshot, spec.AllowHosts = "offline", dest, nil
 	offline := newSandbox(t, p, spec)
 	got := sh(t, offline, `node -e 'console.log(require("is-number")(7))'`)

@@ -122,7 +122,7 @@ func TestAsNobody_builds(t *testing.T) {
 	require.NotZero(t, sh(t, s, "cat /proc/1/environ").ExitCode)
 	require.NotZero(t, sh(t, s, guest.Path+" init").ExitCode)
 	dest := filepath.Join(t.TempDir(), "snapshot")
-	require.NoError(t, s.PublishModules(t.Context(), dest))
+	require.NoError(t, publish(t, s, dest))
 	spec.ID, spec.ModulesSnapshot = "rootless2", dest
 	second := newSandbox(t, p, spec)
 	got = sh(t, second, "echo two > node_modules/x/y && cat node_modules/x/y")
