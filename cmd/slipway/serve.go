@@ -12,15 +12,22 @@ import (
 	"github.com/slipwayhq/slipway/cli"
 	"github.com/slipwayhq/slipway/config"
 	"github.com/slipwayhq/slipway/models"
+	"github.com/slipwayhq/slipway/workflows"
 )
 
 // serveCommands are the roles of a server, one command each.
 func serveCommands() []*cobra.Command {
 	return []*cobra.Command{
-		role("migrate", "Bring the database schema up to date", `
-Brings the schema of POSTGRES_URL up to date. Run it before the other roles when
-a new release is installed. Several may run at once: one works, the others wait.`,
-			func(ctx context.Context, p *platform) error { return p.store.Migrate(ctx) }),
+		role("migrate", "Bring the database schema up to date and register search attributes", `
+Brings the schema of POSTGRES_URL up to date and registers the search attributes
+of deployments with Temporal. Run it before the other roles when a new release
+is installed. Several may run at once: one works, the others wait.`,
+			func(ctx context.Context, p *platform) error {
+				if err := p.store.Migrate(ctx); err != nil {
+					return err
+				}
+				return workflows.RegisterAttributes(ctx, p.temporal, p.config.Temporal.Namespace)
+			}),
 		role("api", "Run the HTTP gateway", `
 Answers the API on SLIPWAY_API_ADDR. Needs POSTGRES_URL, TEMPORAL_ADDRESS and
 blob storage (S3_ENDPOINT, else a folder of SLIPWAY_DATA_DIR).`,
