@@ -24,6 +24,9 @@ const (
 	CommandInit = "init"
 	// CommandRun runs the rest of its arguments and reports on fd 3.
 	CommandRun = "run"
+	// CommandKill kills every other process of its user. It is for runtimes
+	// whose processes the host cannot see.
+	CommandKill = "kill"
 	// CommandUnpack reads a tar stream into the folder it is given.
 	CommandUnpack = "unpack"
 	// CommandPack writes a tar stream of the folder it is given, relative to
@@ -63,6 +66,9 @@ func Main(args []string) int {
 		return exit(initMain(rest))
 	case CommandRun:
 		return runMain(rest)
+	case CommandKill:
+		killOthers()
+		return 0
 	case CommandUnpack:
 		return exit(unpackMain(rest))
 	case CommandPack:

@@ -38,15 +38,17 @@ func runMain(args []string) int {
 	disk := watchDisk()
 	report := Report{ExitCode: runProgram(args)}
 	report.DiskFull = disk()
-	// As the same user without privileges this reaches the build's processes
-	// only: neither this one (kill(2) skips it) nor process 1.
-	_ = unix.Kill(-1, unix.SIGKILL)
+	killOthers()
 	out := os.NewFile(reportFD, "report")
 	if err := json.NewEncoder(out).Encode(report); err != nil {
 		fmt.Fprintln(os.Stderr, "report:", err)
 	}
 	return report.ExitCode
 }
+
+// killOthers kills every other process of this user. Without privileges that
+// reaches the build's only: neither this one (kill(2) skips it) nor process 1.
+func killOthers() { _ = unix.Kill(-1, unix.SIGKILL) }
 
 func runProgram(args []string) int {
 	// The program is a better victim for the kernel than this supervisor. The

@@ -113,7 +113,7 @@ func (p *Provider) linux(r *record) *specs.Linux {
 			CPU:     &specs.LinuxCPU{Quota: &quota, Period: &period},
 			Pids:    &specs.LinuxPids{Limit: &r.Limits.PIDs},
 		},
-		Seccomp:           seccomp(),
+		Seccomp:           seccomp(p.engine),
 		RootfsPropagation: "rprivate",
 		MaskedPaths: []string{
 			"/proc/acpi", "/proc/asound", "/proc/kcore", "/proc/keys", "/proc/key-users", "/proc/latency_stats",
@@ -140,14 +140,14 @@ func swapAccounted() bool {
 // mounts are the sandbox's file systems in order. There is no /sys.
 func (p *Provider) mounts(r *record) ([]specs.Mount, error) {
 	disk, owner := r.Limits.DiskBytes, identify(r).build
-	own := fmt.Sprintf("uid=%d,gid=%d", owner.UID, owner.GID)
+	uid, gid := fmt.Sprintf("uid=%d", owner.UID), fmt.Sprintf("gid=%d", owner.GID)
 	mounts := []specs.Mount{
 		{Destination: "/proc", Type: "proc", Source: "proc", Options: []string{"nosuid", "noexec", "nodev"}},
 		tmpfs("/dev", 64<<10, "mode=755", "nosuid", "noexec"),
 		tmpfs("/dev/shm", min(64<<20, disk), "mode=1777", "nosuid", "nodev", "noexec"),
 		tmpfs("/tmp", disk, "mode=1777", "nosuid", "nodev"),
-		tmpfs(sandbox.HomeDir, disk, "mode=755", "nosuid", "nodev", own),
-		tmpfs(sandbox.WorkspaceDir, disk, "mode=755", "nosuid", "nodev", own),
+		tmpfs(sandbox.HomeDir, disk, "mode=755", "nosuid", "nodev", uid, gid),
+		tmpfs(sandbox.WorkspaceDir, disk, "mode=755", "nosuid", "nodev", uid, gid),
 	}
 	guestProgram, err := ownExecutable()
 	if err != nil {

@@ -7,6 +7,7 @@ import (
 	"net"
 	"os"
 	"os/exec"
+	"slices"
 	"sync/atomic"
 	"syscall"
 	"testing"
@@ -69,7 +70,13 @@ func newBait(t *testing.T) *bait {
 }
 
 func TestEscape_everyAttemptIsRefusedAndItsPermittedTwinWorks(t *testing.T) {
-	p := newProvider(t)
+	requireNoEscape(t, newProvider(t), nil)
+}
+
+// requireNoEscape makes every attempt in a sandbox of p. Those in emulated are
+// acts on a kernel of the sandbox's own: how they end says nothing of the host.
+func requireNoEscape(t *testing.T, p *Provider, emulated []string) {
+	t.Helper()
 	b := newBait(t)
 	// The bait works from here, or it would prove nothing.
 	for _, address := range []string{"127.0.0.1", b.address} {
@@ -102,6 +109,9 @@ func TestEscape_everyAttemptIsRefusedAndItsPermittedTwinWorks(t *testing.T) {
 		t.Run(a.name, func(t *testing.T) {
 			got, tried := report[a.name]
 			require.True(t, tried)
+			if slices.Contains(emulated, a.name) {
+				return
+			}
 			require.NotEmpty(t, got.Act, "it was allowed")
 			require.Empty(t, got.Twin, "its permitted twin failed")
 		})

@@ -67,7 +67,7 @@ func (b *box) exec(ctx context.Context, cmd sandbox.Command) (sandbox.Result, er
 	// Not the caller's context: killing has to happen whatever ended that.
 	tidy, cancel := context.WithTimeout(context.WithoutCancel(ctx), killTimeout)
 	defer cancel()
-	if err := p.cgroups.kill(tidy, id, b.pid); err != nil {
+	if err := b.killLeft(tidy); err != nil {
 		return sandbox.Result{}, models.Wrap(models.CodeSandbox, err, "the command's processes cannot be killed")
 	}
 	supervisor.wait(tidy)
@@ -86,9 +86,10 @@ func (b *box) exec(ctx context.Context, cmd sandbox.Command) (sandbox.Result, er
 	}
 	result := b.result(report, before, time.Since(began))
 	// Files alone can use up the memory: then nothing starts any more, or the
-	// kernel takes process 1. That is the build's doing, not the host's.
+	// kernel takes process 1; gVisor's kernel ends when it gets no threads. That
+	// is the build's doing, not the host's.
 	switch {
-	case result.OOMKilled:
+	case result.OOMKilled, p.engine.ownKernel && result.LimitHit == sandbox.LimitPIDs:
 		return result, nil
 	case !p.alive(id, b.pid):
 		return sandbox.Result{}, gone(id)
@@ -120,13 +121,13 @@ func (b *box) start(ctx context.Context, cmd sandbox.Command, pipes *pipes) (*la
 		return nil, models.Wrap(models.CodeSandbox, err, "the command cannot be described")
 	}
 	files := stdio{pipes.theirIn, pipes.theirOut, pipes.theirErr}
-	supervisor, err := p.launch(ctx, id, files, []*os.File{pipes.theirReport},
-		"exec", "--detach", "--preserve-fds", "1", "--process", file.Name(), id)
+	call := append([]string{"exec", "--detach"}, p.engine.report...)
+	supervisor, err := p.launch(ctx, id, files, []*os.File{pipes.theirReport}, append(call, "--process", file.Name(), id)...)
 	if err == nil {
 		return supervisor, nil
 	}
 	reason := p.runtimeSaid(id)
-	if strings.Contains(reason, "chdir to cwd") {
+	if strings.Contains(reason, p.engine.noFolder) {
 		return nil, models.Errorf(models.CodeValidation, "the folder %q does not exist in the sandbox", cmd.Dir)
 	}
 	return nil, models.Wrap(models.CodeSandbox, fmt.Errorf("%w: %s", err, reason),

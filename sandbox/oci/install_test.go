@@ -18,6 +18,11 @@ import (
 // on this machine the test is skipped, except in CI, which installs it.
 func newToolchainProvider(t testing.TB) *Provider {
 	t.Helper()
+	return withToolchain(t, newProvider(t))
+}
+
+func withToolchain(t testing.TB, p *Provider) *Provider {
+	t.Helper()
 	dir, err := toolchain.DefaultDir()
 	require.NoError(t, err)
 	tools, err := toolchain.Locate(dir)
@@ -28,14 +33,17 @@ func newToolchainProvider(t testing.TB) *Provider {
 		tools, err = toolchain.Install(t.Context(), dir, os.Stderr)
 		require.NoError(t, err)
 	}
-	p := newProvider(t)
 	p.options.ToolchainDir = tools.Dir
 	return p
 }
 
 // An install through the proxy, and the way to the same registry without it.
 func TestInstall_reachesTheRegistryThroughTheProxyOnly(t *testing.T) {
-	p := newToolchainProvider(t)
+	requireInstalls(t, newToolchainProvider(t))
+}
+
+func requireInstalls(t *testing.T, p *Provider) {
+	t.Helper()
 	spec := testSpec("registry")
 	spec.Limits = sandbox.Limits{MemoryBytes: 2 << 30, CPUs: 2, PIDs: 512, DiskBytes: 512 << 20}
 	spec.AllowHosts = egress.DefaultAllow()

@@ -51,10 +51,7 @@ func (p *Provider) launch(ctx context.Context, id string, files stdio, extra []*
 		return nil, err
 	}
 	defer status.Close()
-	argv := append([]string{
-		program, "--root", p.home.runtimeDir(), "--log", p.home.file(id, "runtime.log"), "--log-format", "json",
-	}, args...)
-	cmd := shim.Command(executable, theirStatus, extra, argv...)
+	cmd := shim.Command(executable, theirStatus, extra, p.engine.command(program, p.home, id, args...)...)
 	cmd.Dir, cmd.Env = "/", runtimeEnvironment()
 	// An interface that holds a nil file would not be nil.
 	if files.in != nil {
@@ -92,6 +89,11 @@ func (p *Provider) launch(ctx context.Context, id string, files stdio, extra []*
 	}
 	// Either the runtime failed, and the shim is ending, or time is up.
 	if ctx.Err() != nil {
+		if p.engine.ownKernel {
+			// Its exec has a child that would start the command after all.
+			// The group is the shim's, of which nobody else is.
+			_ = unix.Kill(-cmd.Process.Pid, unix.SIGKILL)
+		}
 		_ = cmd.Process.Kill()
 	}
 	<-running.ended

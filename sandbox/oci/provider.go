@@ -68,11 +68,13 @@ type Options struct {
 // Provider is the OCI sandbox.Provider.
 type Provider struct {
 	options Options
+	engine  engine
 	home    home
 	cgroups cgroups
 	log     logrus.FieldLogger
 
-	// copySnapshots is set by Check where the kernel's overlays do not do.
+	// copySnapshots is set where the runtime has no overlays, and by Check
+	// where the kernel's do not do.
 	copySnapshots atomic.Bool
 
 	mu      sync.Mutex
@@ -110,11 +112,14 @@ func New(options Options) (*Provider, error) {
 		}
 	}
 	h := newHome(options)
-	return &Provider{
-		options: options, home: h, cgroups: cgroups{parent: cgroupParent(options), prefix: h.prefix},
-		log: options.Log, proxies: map[string]*proxy{}, busy: map[string]chan struct{}{},
+	p := &Provider{
+		options: options, engine: engineOf(options.Runtime), home: h,
+		cgroups: cgroups{parent: cgroupParent(options), prefix: h.prefix},
+		log:     options.Log, proxies: map[string]*proxy{}, busy: map[string]chan struct{}{},
 		adopters: map[string]*launched{},
-	}, nil
+	}
+	p.copySnapshots.Store(!p.engine.overlays)
+	return p, nil
 }
 
 // Name is "oci".

@@ -65,7 +65,7 @@ func awaitReady(ctx context.Context, output *os.File) error {
 func (p *Provider) startError(r *record, err error, output *os.File) error {
 	if errors.Is(err, exec.ErrNotFound) || errors.Is(err, os.ErrNotExist) {
 		return models.Wrap(models.CodeSandbox, err, fmt.Sprintf(
-			"the sandbox runtime %q is not installed; on Debian and Ubuntu: apt-get install runc", p.options.Runtime))
+			"the sandbox runtime %q is not installed; %s", p.options.Runtime, p.engine.install))
 	}
 	_ = output.SetReadDeadline(time.Now().Add(100 * time.Millisecond))
 	said, _ := io.ReadAll(io.LimitReader(output, 8<<10))

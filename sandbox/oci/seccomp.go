@@ -69,8 +69,16 @@ const namespaceFlags = unix.CLONE_NEWNS | unix.CLONE_NEWUTS | unix.CLONE_NEWIPC 
 // seccomp is the system call filter of every process in a sandbox. Only the
 // machine's own architecture passes: 32-bit and x32 calls would go around
 // rules on arguments, and end the process.
-func seccomp() *specs.LinuxSeccomp {
+func seccomp(e engine) *specs.LinuxSeccomp {
 	eperm, enosys := uint(unix.EPERM), uint(unix.ENOSYS)
+	// clone3 has its flags in memory, where a filter cannot look: with this
+	// answer C libraries use clone.
+	clone3 := specs.LinuxSyscall{Names: []string{"clone3"}, Action: specs.ActErrno, ErrnoRet: &enosys}
+	if e.ownKernel {
+		// gVisor's filter knows no answer but EPERM, at which C libraries give
+		// up. A namespace made with it is one of gVisor's, not of the host's.
+		clone3 = specs.LinuxSyscall{Names: []string{"clone3"}, Action: specs.ActAllow}
+	}
 	filter := &specs.LinuxSeccomp{
 		DefaultAction:   specs.ActErrno,
 		DefaultErrnoRet: &eperm,
@@ -81,9 +89,7 @@ func seccomp() *specs.LinuxSeccomp {
 				Names: []string{"clone"}, Action: specs.ActAllow,
 				Args: []specs.LinuxSeccompArg{{Index: 0, Value: namespaceFlags, ValueTwo: 0, Op: specs.OpMaskedEqual}},
 			},
-			// clone3 has its flags in memory, where a filter cannot look: with
-			// this answer C libraries use clone.
-			{Names: []string{"clone3"}, Action: specs.ActErrno, ErrnoRet: &enosys},
+			clone3,
 		},
 	}
 	for _, family := range []uint64{unix.AF_UNIX, unix.AF_INET, unix.AF_INET6} {

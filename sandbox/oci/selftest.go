@@ -114,7 +114,17 @@ func (p *Provider) selfTest(ctx context.Context, snapshot string) (trouble strin
 	if err := json.Unmarshal(out.Bytes(), &probe); err != nil {
 		return "", unfit("the self-test said %q", out.String())
 	}
-	return probe.Overlay, errors.Join(p.judge(&probe, spec), p.judgeLimits(spec))
+	views := []guest.Probe{probe}
+	if p.engine.ownKernel {
+		views = p.hostViews(spec.ID, probe)
+	}
+	if len(views) == 0 {
+		return "", unfit("none of its processes can be found")
+	}
+	for _, view := range views {
+		err = errors.Join(err, p.judge(&view, spec))
+	}
+	return probe.Overlay, errors.Join(err, p.judgeLimits(spec))
 }
 
 func unfit(format string, args ...any) error {
@@ -125,7 +135,10 @@ func unfit(format string, args ...any) error {
 func (p *Provider) checkHost() error {
 	if _, err := exec.LookPath(p.options.Runtime); err != nil {
 		return models.Wrap(models.CodeSandbox, err, fmt.Sprintf(
-			"the sandbox runtime %q is not installed; on Debian and Ubuntu: apt-get install runc", p.options.Runtime))
+			"the sandbox runtime %q is not installed; %s", p.options.Runtime, p.engine.install))
+	}
+	if p.engine.ownKernel && rootless() {
+		return unfit("%s needs slipway to run as root; without, use runc", p.options.Runtime)
 	}
 	if len(hierarchies()) == 0 {
 		return unfit("there are no control groups at %s, so memory, processes and processors cannot be limited", cgroupRoot)
@@ -194,7 +207,7 @@ func (p *Provider) judge(probe *guest.Probe, spec sandbox.Spec) error {
 		// the overflow group and give what the provider's own user has.
 		expect(group == fmt.Sprint(who.build.GID) || rootless(), "a process has the extra group %s", group)
 	}
-	for _, name := range []string{"user", "pid", "net", "ipc", "uts", "mnt", "cgroup"} {
+	for _, name := range p.engine.namespaces() {
 		own, err := os.Readlink("/proc/self/ns/" + name)
 		theirs := probe.Namespaces[name]
 		expect(err == nil && theirs != "" && theirs != own, "it shares the host's %s namespace", name)

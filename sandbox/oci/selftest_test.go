@@ -25,9 +25,14 @@ func newProvider(t testing.TB) *Provider {
 		}
 		t.Skip("runc is not installed: apt-get install runc")
 	}
+	return providerOf(t, "runc")
+}
+
+func providerOf(t testing.TB, runtime string) *Provider {
+	t.Helper()
 	log := logrus.New()
 	log.SetOutput(io.Discard)
-	p, err := New(Options{StateDir: t.TempDir(), Log: log})
+	p, err := New(Options{Runtime: runtime, StateDir: t.TempDir(), Log: log})
 	require.NoError(t, err)
 	t.Cleanup(func() {
 		_, err := p.Sweep(context.Background(), func(string) bool { return false })
