@@ -24,8 +24,8 @@ const (
 	CommandInit = "init"
 	// CommandRun runs the rest of its arguments and reports on fd 3.
 	CommandRun = "run"
-	// CommandKill kills every other process of its user. It is for runtimes
-	// whose processes the host cannot see.
+	// CommandKill kills every process it may but process 1. It is for runtimes
+	// whose processes the host cannot see, and started with the privilege to.
 	CommandKill = "kill"
 	// CommandUnpack reads a tar stream into the folder it is given.
 	CommandUnpack = "unpack"
@@ -67,7 +67,7 @@ func Main(args []string) int {
 	case CommandRun:
 		return runMain(rest)
 	case CommandKill:
-		killOthers()
+		killAll()
 		return 0
 	case CommandUnpack:
 		return exit(unpackMain(rest))

@@ -46,9 +46,18 @@ func runMain(args []string) int {
 	return report.ExitCode
 }
 
-// killOthers kills every other process of this user. Without privileges that
-// reaches the build's only: neither this one (kill(2) skips it) nor process 1.
-func killOthers() { _ = unix.Kill(-1, unix.SIGKILL) }
+// killOthers kills every other process it may, and says whether there was any.
+// Without privileges that reaches the build's only: neither this one (kill(2)
+// skips it) nor process 1.
+func killOthers() bool { return unix.Kill(-1, unix.SIGKILL) == nil }
+
+// killAll kills until nobody is left or a second is over. Some kernels let
+// processes fork while they count whom to kill.
+func killAll() {
+	for end := time.Now().Add(time.Second); killOthers() && time.Now().Before(end); {
+		time.Sleep(time.Millisecond)
+	}
+}
 
 func runProgram(args []string) int {
 	// The program is a better victim for the kernel than this supervisor. The

@@ -13,6 +13,8 @@ import (
 	"strings"
 	"time"
 
+	specs "github.com/opencontainers/runtime-spec/specs-go"
+
 	"github.com/slipwayhq/slipway/sandbox/guest"
 )
 
@@ -36,10 +38,9 @@ func (b *box) killLeft(ctx context.Context) error {
 	return p.cgroups.kill(ctx, id, 0)
 }
 
-// killInside has a guest kill all of the build user's processes until the
-// runtime's kernel, which is no part of the build, says that only process 1 is
-// left. A build that kills the guest or forks faster gains time, and no more. A
-// kernel that does not answer is an error: want of memory may have ended it.
+// killInside has a guest kill all but process 1 until the runtime's kernel,
+// which is no part of the build, says that it is alone. A kernel that does not
+// answer is an error: want of memory or threads may have ended it.
 func (b *box) killInside(ctx context.Context) error {
 	for b.provider.alive(b.record.ID, b.pid) {
 		left, err := b.processesInside(ctx)
@@ -71,9 +72,13 @@ func (b *box) processesInside(ctx context.Context) (int, error) {
 	return len(processes), nil
 }
 
-// runKiller runs the guest that kills, as the build user.
+// runKiller runs the guest that kills. It is root inside, so that the build
+// cannot kill it first, with the one privilege of signalling another user.
 func (b *box) runKiller(ctx context.Context) error {
 	killer := b.provider.process(b.record, []string{guest.Path, guest.CommandKill}, "/", []string{"GOMAXPROCS=1"})
+	killer.User = specs.User{UID: 0, GID: 0}
+	signal := []string{"CAP_KILL"}
+	killer.Capabilities = &specs.LinuxCapabilities{Bounding: signal, Permitted: signal, Effective: signal}
 	description, err := json.Marshal(killer)
 	if err != nil {
 		return err

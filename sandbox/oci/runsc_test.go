@@ -77,6 +77,8 @@ func TestRunsc_killsWhatACommandLeft(t *testing.T) {
 	requireAlone()
 	require.Equal(t, 137, sh(t, s, "setsid sleep 1000 & kill -9 -1; kill -9 $PPID; kill -9 1; sleep 1000").ExitCode)
 	requireAlone()
+	require.Equal(t, 137, sh(t, s, "setsid sh -c 'while :; do kill -9 -1; done' & sleep 1000").ExitCode)
+	requireAlone()
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()
 	ready := newLines("ready")
