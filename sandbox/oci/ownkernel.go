@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -101,6 +100,8 @@ func (b *box) callRuntime(ctx context.Context, args ...string) ([]byte, error) {
 	argv := p.engine.command(program, p.home, b.record.ID, args...)
 	cmd := exec.CommandContext(ctx, argv[0], argv[1:]...)
 	cmd.Dir, cmd.Env = "/", runtimeEnvironment()
+	// What it started may hold its output longer than it lives.
+	cmd.WaitDelay = time.Second
 	said, err := cmd.Output()
 	var failed *exec.ExitError
 	if errors.As(err, &failed) {
@@ -119,7 +120,7 @@ func (p *Provider) hostViews(id string, inside guest.Probe) []guest.Probe {
 		proc := filepath.Join("/proc", fmt.Sprint(pid))
 		view := inside
 		view.UIDMap, view.GIDMap = readTrimmed(proc+"/uid_map"), readTrimmed(proc+"/gid_map")
-		view.Namespaces = maps.Clone(inside.Namespaces)
+		view.Namespaces = map[string]string{}
 		for _, name := range p.engine.namespaces() {
 			view.Namespaces[name], _ = os.Readlink(proc + "/ns/" + name)
 		}

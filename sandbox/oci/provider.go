@@ -1,4 +1,5 @@
-// Package oci makes sandboxes on this host with an OCI runtime (runc).
+// Package oci makes sandboxes on this host with an OCI runtime (runc; runsc by
+// its differences, see engine).
 //
 // A sandbox is a container of its own user, pid, network, mount, ipc, uts and
 // cgroup namespace. Root inside is an unprivileged uid of the organization's

@@ -6,11 +6,13 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/slipwayhq/slipway/models"
 	"github.com/slipwayhq/slipway/sandbox"
 )
 
@@ -138,4 +140,21 @@ func TestRunsc_everyEscapeIsRefused(t *testing.T) {
 
 func TestRunsc_reachesTheRegistryThroughTheProxyOnly(t *testing.T) {
 	requireInstalls(t, withToolchain(t, newRunscProvider(t)))
+}
+
+// The self-test looks at gVisor from both sides, and would see it laid open.
+func TestRunsc_isRefusedWhereItIsolatesLess(t *testing.T) {
+	for says, spoil := range map[string]func([]string) []string{
+		"no system call filter": func(flags []string) []string {
+			return slices.DeleteFunc(flags, func(flag string) bool { return flag == "--oci-seccomp" })
+		},
+		"own loopback":    func(flags []string) []string { return append(flags, "--network=host") },
+		"uids are mapped": func(flags []string) []string { return append(flags, "--directfs=false") },
+	} {
+		p := newRunscProvider(t)
+		p.engine.flags = spoil(slices.Clone(p.engine.flags))
+		err := p.Check(t.Context())
+		require.Equal(t, models.CodeSandbox, models.CodeOf(err), "%s: %v", says, err)
+		require.Contains(t, models.MessageOf(err), says)
+	}
 }
