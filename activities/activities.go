@@ -18,13 +18,6 @@ import (
 	"github.com/slipwayhq/slipway/sandbox"
 )
 
-// uidsPerOrganization is the size of an organization's range of host user ids.
-const uidsPerOrganization = 65536
-
-// maxUID is where organizations' user ids end: the sandbox's self-test has the
-// ones above.
-const maxUID = 0x7ff00000
-
 // Options is what the steps need.
 type Options struct {
 	Store *models.Store

@@ -47,17 +47,13 @@ func (a *Activities) Build(ctx context.Context, in models.StepInput) (result mod
 // that is not whole any more, it returns no output, and the workflow builds.
 func (a *Activities) reuseOutput(ctx context.Context, in models.StepInput, log *buildLog) (models.BuildResult, error) {
 	org := in.Deployment.OrgID
-	complete, err := a.outputComplete(ctx, org, in.Sync.CachedOutput)
+	set, whole, err := a.wholeOutput(ctx, org, in.Sync.CachedOutput)
 	if err != nil {
 		return models.BuildResult{}, err
 	}
-	if !complete {
+	if !whole {
 		log.Line("The output of the earlier build is not whole any more; building again.")
 		return models.BuildResult{}, a.Store.ForgetOutput(ctx, org, a.cacheKey(in.Sync.SourceDigest))
-	}
-	set, err := a.readFileSet(ctx, org, in.Sync.CachedOutput)
-	if err != nil {
-		return models.BuildResult{}, err
 	}
 	line := fmt.Sprintf("Nothing changed since an earlier build: its %d files are used again.", len(set.Files))
 	log.Line(line)
@@ -79,7 +75,7 @@ func (a *Activities) publishSource(ctx context.Context, in models.StepInput, log
 	logPlan(log, plan)
 	dir, err := framework.FindOutput(plan, files.hasDir)
 	if err != nil {
-		return models.BuildResult{}, noOutput(err)
+		return models.BuildResult{}, badOutput("no_output", err)
 	}
 	set := models.FileSet{Serve: serveSettings(plan)}
 	for _, f := range source.Files {
@@ -89,14 +85,14 @@ func (a *Activities) publishSource(ctx context.Context, in models.StepInput, log
 		}
 	}
 	if len(set.Files) == 0 {
-		return models.BuildResult{}, noOutput(models.Errorf(models.CodeBuildFailed, "There is no file to serve in %q.", dir))
+		return models.BuildResult{}, badOutput("no_output", models.Errorf(models.CodeBuildFailed, "There is no file to serve in %q.", dir))
 	}
 	return a.finish(ctx, in, set, log)
 }
 
 // hasDir says whether the source has files below that folder.
 func (s *sourceFiles) hasDir(dir string) bool {
-	for _, p := range s.paths {
+	for p := range s.files {
 		if _, ok := within(dir, p); ok {
 			return true
 		}
@@ -222,12 +218,13 @@ func failedBuild(f framework.Failure) error {
 	return models.Errorf(models.CodeBuildFailed, "%s ended with exit code %d. %s", f.Command, f.ExitCode, d.Advice).WithDetails(&d)
 }
 
-// noOutput gives an error about the output the form of a diagnosis.
-func noOutput(err error) error {
-	if models.CodeOf(err) != models.CodeBuildFailed {
+// badOutput gives the user's failure in collecting the output the form of a
+// diagnosis; other errors, and none, pass.
+func badOutput(cause string, err error) error {
+	if err == nil || models.CodeOf(err) != models.CodeBuildFailed {
 		return err
 	}
-	d := models.Diagnosis{Step: framework.PhaseCollect, Cause: "no_output", Advice: models.MessageOf(err)}
+	d := models.Diagnosis{Step: framework.PhaseCollect, Cause: cause, Advice: models.MessageOf(err)}
 	return models.Errorf(models.CodeBuildFailed, "%s", d.Advice).WithDetails(&d)
 }
 
@@ -239,14 +236,10 @@ func (a *Activities) collect(ctx context.Context, org string, w *workspace) (mod
 	}
 	dir, err := framework.FindOutput(w.plan, func(dir string) bool { return exists[dir] })
 	if err != nil {
-		return models.FileSet{}, noOutput(err)
+		return models.FileSet{}, badOutput("no_output", err)
 	}
 	files, err := a.collectDir(ctx, org, w.box, dir)
-	if models.CodeOf(err) == models.CodeBuildFailed {
-		d := models.Diagnosis{Step: framework.PhaseCollect, Cause: "refused_output", Advice: models.MessageOf(err)}
-		err = models.Errorf(models.CodeBuildFailed, "%s", d.Advice).WithDetails(&d)
-	}
-	return models.FileSet{Files: files, Serve: serveSettings(w.plan)}, err
+	return models.FileSet{Files: files, Serve: serveSettings(w.plan)}, badOutput("refused_output", err)
 }
 
 // outputFolders asks inside the sandbox which of the folders where output may

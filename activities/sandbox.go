@@ -118,7 +118,7 @@ func (a *Activities) create(ctx context.Context, in models.StepInput, set models
 		return err
 	}
 	spec := sandbox.Spec{
-		ID: id, UIDBase: base, UIDCount: uidsPerOrganization,
+		ID: id, UIDBase: base, UIDCount: sandbox.MinUIDCount,
 		Limits: a.Limits, AllowHosts: a.AllowHosts, Env: w.plan.Env,
 	}
 	mounted := ""
@@ -145,8 +145,8 @@ func (a *Activities) uidBase(ctx context.Context, org string) (uint32, error) {
 	if err != nil {
 		return 0, err
 	}
-	base := int64(a.UIDBase) + int64(slot)*uidsPerOrganization
-	if base+uidsPerOrganization > maxUID {
+	base := int64(a.UIDBase) + int64(slot)*sandbox.MinUIDCount
+	if base+sandbox.MinUIDCount > sandbox.MaxUID {
 		return 0, models.Errorf(models.CodeSandbox, "There are no user ids left for another organization; lower SANDBOX_UID_BASE on a new installation.")
 	}
 	return uint32(base), nil

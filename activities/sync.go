@@ -95,30 +95,29 @@ func (a *Activities) cachedOutput(ctx context.Context, org, sourceDigest string)
 	if err != nil || output == "" {
 		return "", err
 	}
-	complete, err := a.outputComplete(ctx, org, output)
+	_, whole, err := a.wholeOutput(ctx, org, output)
 	if err != nil {
 		return "", err
 	}
-	if !complete {
+	if !whole {
 		a.Log.WithField("output", output).Warn("a cached build output has lost objects; building again")
 		return "", a.Store.ForgetOutput(ctx, org, key)
 	}
 	return output, nil
 }
 
-// outputComplete says whether a build's output is wholly in blob storage. A
-// storage that cannot be asked is an error, not an incomplete output.
-func (a *Activities) outputComplete(ctx context.Context, org, output string) (bool, error) {
+// wholeOutput reads a build's output and says whether all of it is in blob
+// storage. A storage that cannot be asked is an error, not a lost output.
+func (a *Activities) wholeOutput(ctx context.Context, org, output string) (set models.FileSet, whole bool, err error) {
 	missing, err := blob.Missing(ctx, a.Blobs, org, []string{output})
 	if err != nil || len(missing) > 0 {
-		return false, err
+		return set, false, err
 	}
-	set, err := a.readFileSet(ctx, org, output)
-	if err != nil {
-		return false, err
+	if set, err = a.readFileSet(ctx, org, output); err != nil {
+		return set, false, err
 	}
 	missing, err = blob.Missing(ctx, a.Blobs, org, digests(set.Files))
-	return err == nil && len(missing) == 0, err
+	return set, err == nil && len(missing) == 0, err
 }
 
 func digests(files []models.File) []string {
@@ -142,7 +141,6 @@ type sourceFiles struct {
 	blobs blob.Store
 	org   string
 	files map[string]models.File
-	paths []string
 }
 
 // maxDetectBytes bounds a file that decides what kind of project this is.
@@ -152,7 +150,6 @@ func (a *Activities) source(ctx context.Context, org string, set models.FileSet)
 	s := &sourceFiles{ctx: ctx, blobs: a.Blobs, org: org, files: make(map[string]models.File, len(set.Files))}
 	for _, f := range set.Files {
 		s.files[f.Path] = f
-		s.paths = append(s.paths, f.Path)
 	}
 	return s
 }
@@ -172,9 +169,6 @@ func (s *sourceFiles) Read(path string) ([]byte, error) {
 	data, err := blob.ReadAll(s.ctx, s.blobs, blob.Key{Scope: s.org, Digest: f.Digest}, maxDetectBytes)
 	return data, storageFault(err)
 }
-
-// List gives all paths.
-func (s *sourceFiles) List() []string { return s.paths }
 
 // history gives the conversation that goes with a source as JSON; nil for none.
 func (a *Activities) history(ctx context.Context, org, digest string) ([]byte, error) {

@@ -31,7 +31,7 @@ type FileSet struct {
 	Replace bool `json:"replace,omitempty"`
 	// HistoryDigest names a blob holding a JSON list of Message; "" for none.
 	HistoryDigest string `json:"history,omitempty"`
-	// Plan carries, in a build's output, how its assets are to be served.
+	// Serve says, in a build's output, how its assets are to be served.
 	Serve *ServeSettings `json:"serve,omitempty"`
 }
 

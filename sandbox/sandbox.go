@@ -34,6 +34,10 @@ const (
 // MinUIDCount is the smallest uid range a sandbox may be given.
 const MinUIDCount = 65536
 
+// MaxUID is where the uid ranges of organizations end: providers' self-tests
+// have the MinUIDCount ids from here on.
+const MaxUID = 0x7ff0_0000
+
 // ErrGone is in the chain of the error for a sandbox that does not exist (any
 // more) on this host. Such errors carry models.CodeSandbox: building again in
 // a new sandbox mends it.
@@ -100,11 +104,6 @@ type Limits struct {
 	// DiskBytes bounds each writable folder (workspace, home, /tmp). Less
 	// than MemoryBytes, or a full disk would show as exhausted memory.
 	DiskBytes int64
-}
-
-// DefaultLimits suit the usual frontend build.
-func DefaultLimits() Limits {
-	return Limits{MemoryBytes: 4 << 30, CPUs: 2, PIDs: 1024, DiskBytes: 2 << 30}
 }
 
 // File is one file to upload.

@@ -29,10 +29,6 @@ import (
 	"github.com/slipwayhq/slipway/sandbox"
 )
 
-// SelfTestUIDBase starts the uid range Check uses. No organization may have
-// any of the sandbox.MinUIDCount ids from here on.
-const SelfTestUIDBase = 0x7ff0_0000
-
 // Options are what a Provider is made of.
 type Options struct {
 	// Runtime is the OCI runtime's program: a name found in PATH or a path.

@@ -61,7 +61,7 @@ func (p *Provider) probeSnapshot() (folder string, remove func(), err error) {
 	}
 	remove = func() { _ = os.RemoveAll(folder) }
 	file := filepath.Join(folder, guest.SnapshotProbe)
-	owner := identify(&record{UIDBase: SelfTestUIDBase, UIDCount: sandbox.MinUIDCount}).files
+	owner := identify(&record{UIDBase: sandbox.MaxUID, UIDCount: sandbox.MinUIDCount}).files
 	if err = os.MkdirAll(filepath.Dir(file), 0o755); err == nil {
 		err = os.WriteFile(file, []byte("published"), 0o644)
 	}
@@ -85,7 +85,7 @@ func (p *Provider) selfTest(ctx context.Context, snapshot string) (trouble strin
 	random := make([]byte, 8)
 	_, _ = rand.Read(random)
 	spec := sandbox.Spec{
-		ID: "selftest-" + hex.EncodeToString(random), UIDBase: SelfTestUIDBase, UIDCount: sandbox.MinUIDCount,
+		ID: "selftest-" + hex.EncodeToString(random), UIDBase: sandbox.MaxUID, UIDCount: sandbox.MinUIDCount,
 		Limits:          sandbox.Limits{MemoryBytes: 256 << 20, CPUs: 1, PIDs: 128, DiskBytes: 16 << 20},
 		ModulesSnapshot: snapshot,
 	}
