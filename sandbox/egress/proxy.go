@@ -20,11 +20,6 @@ import (
 	"github.com/sirupsen/logrus"
 )
 
-// DefaultAllow are the places a JavaScript install needs.
-func DefaultAllow() []string {
-	return []string{"registry.npmjs.org:443", "registry.yarnpkg.com:443"}
-}
-
 // Options are what a Proxy is made of.
 type Options struct {
 	// Allow are the only places reachable, as "host:port".

@@ -9,8 +9,8 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/slipwayhq/slipway/config"
 	"github.com/slipwayhq/slipway/sandbox"
-	"github.com/slipwayhq/slipway/sandbox/egress"
 	"github.com/slipwayhq/slipway/toolchain"
 )
 
@@ -46,7 +46,9 @@ func requireInstalls(t *testing.T, p *Provider) {
 	t.Helper()
 	spec := testSpec("registry")
 	spec.Limits = sandbox.Limits{MemoryBytes: 2 << 30, CPUs: 2, PIDs: 512, DiskBytes: 512 << 20}
-	spec.AllowHosts = egress.DefaultAllow()
+	settings, err := config.Parse(nil)
+	require.NoError(t, err)
+	spec.AllowHosts = settings.Sandbox.Registries
 	s := newSandbox(t, p, spec)
 	require.NoError(t, s.Upload(t.Context(), textFiles(map[string]string{
 		"package.json": `{"name":"x","version":"1.0.0","dependencies":{"is-number":"7.0.0"}}`,
