@@ -8,7 +8,6 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/slipwayhq/slipway/cli"
-	"github.com/slipwayhq/slipway/config"
 	"github.com/slipwayhq/slipway/dev"
 )
 
@@ -22,23 +21,16 @@ new credentials as JSON. Save them as .slipway/credentials.json (mode 0600) for
 the client commands. Run "slipway migrate" first.`,
 		Example: `  slipway bootstrap --organization Acme --email ops@acme.example > .slipway/credentials.json`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			c, err := config.Load()
-			if err != nil {
-				return err
-			}
-			p, err := openPlatform(cmd.Context(), c, c.Logger())
-			if err != nil {
-				return err
-			}
-			defer p.close()
-			made, err := p.bootstrap(cmd.Context(), organization, email)
-			if err != nil {
-				return err
-			}
-			made.APIURL = "http://" + c.API.Addr
-			made.DispatcherURL = "http://" + c.Dispatch.Addr
-			made.TemporalAddress = c.Temporal.Address
-			return writeJSON(cmd.OutOrStdout(), made)
+			return withPlatform(cmd.Context(), func(ctx context.Context, p *platform) error {
+				made, err := p.bootstrap(ctx, organization, email)
+				if err != nil {
+					return err
+				}
+				made.APIURL = "http://" + p.config.API.Addr
+				made.DispatcherURL = "http://" + p.config.Dispatch.Addr
+				made.TemporalAddress = p.config.Temporal.Address
+				return writeJSON(cmd.OutOrStdout(), made)
+			})
 		},
 	}
 	cmd.Flags().StringVar(&organization, "organization", "Default", "name of the organization")

@@ -65,19 +65,22 @@ storage and POSTGRES_URL. Run as many as you like.`,
 func role(name, short, long string, run func(context.Context, *platform) error) *cobra.Command {
 	return &cobra.Command{
 		Use: name, Short: short, Long: long[1:], GroupID: cli.GroupServe, Args: cobra.NoArgs,
-		RunE: func(cmd *cobra.Command, _ []string) error {
-			c, err := config.Load()
-			if err != nil {
-				return err
-			}
-			p, err := openPlatform(cmd.Context(), c, c.Logger())
-			if err != nil {
-				return err
-			}
-			defer p.close()
-			return run(cmd.Context(), p)
-		},
+		RunE: func(cmd *cobra.Command, _ []string) error { return withPlatform(cmd.Context(), run) },
 	}
+}
+
+// withPlatform reads the environment, connects, and calls run with both.
+func withPlatform(ctx context.Context, run func(context.Context, *platform) error) error {
+	c, err := config.Load()
+	if err != nil {
+		return err
+	}
+	p, err := openPlatform(ctx, c, c.Logger())
+	if err != nil {
+		return err
+	}
+	defer p.close()
+	return run(ctx, p)
 }
 
 // listen opens an address; a busy one is named with the setting that changes it.
