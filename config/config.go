@@ -25,12 +25,18 @@ type Config struct {
 
 	// DataDir holds everything `slipway dev` keeps, and a role's local state.
 	DataDir string `env:"SLIPWAY_DATA_DIR" envDefault:".slipway"`
+	// SecretKey seals variables, secrets and private keys in the database. Empty
+	// takes the file secret.key of DataDir, which is made when missing.
+	SecretKey string `env:"SLIPWAY_SECRET_KEY"`
 
 	Postgres Postgres
 	Temporal Temporal
 	S3       S3
 	API      API
 	Dispatch Dispatch
+	TLS      TLS
+	Domains  Domains
+	Edge     Edge
 	Deploy   Deploy
 	Sandbox  Sandbox
 	Dev      Dev
@@ -93,6 +99,68 @@ type Dispatch struct {
 	Reserved []string `env:"DISPATCH_RESERVED_NAMES"`
 	// CacheBytes bounds the memory that holds files.
 	CacheBytes int64 `env:"DISPATCH_CACHE_BYTES" envDefault:"268435456"`
+}
+
+// TLS holds the settings of HTTPS on the dispatcher, which is off while Addr is
+// empty.
+type TLS struct {
+	// Addr is where the dispatcher answers HTTPS, e.g. ":443".
+	Addr string `env:"DISPATCH_TLS_ADDR"`
+	// CertFile and KeyFile hold a certificate for the domain and *.domain, in
+	// PEM; read again when they change. Without them it is got by DNS-01.
+	CertFile string `env:"DISPATCH_TLS_CERT_FILE"`
+	KeyFile  string `env:"DISPATCH_TLS_KEY_FILE"`
+	// Redirect sends plain HTTP to HTTPS.
+	Redirect bool `env:"DISPATCH_HTTPS_REDIRECT" envDefault:"true"`
+	// HSTS is the Strict-Transport-Security header to send, "" for none.
+	HSTS string `env:"DISPATCH_HSTS"`
+	// Directory is the ACME server's; CAFile a certificate it is trusted by
+	// besides the system's.
+	Directory string `env:"ACME_DIRECTORY" envDefault:"https://acme-v02.api.letsencrypt.org/directory"`
+	Email     string `env:"ACME_EMAIL"`
+	CAFile    string `env:"ACME_CA_FILE"`
+	// DNS01Server takes RFC 2136 updates ("host:port") for the wildcard
+	// certificate's challenge; the key signs them (RFC 8945).
+	DNS01Server    string `env:"ACME_DNS01_SERVER"`
+	DNS01Zone      string `env:"ACME_DNS01_ZONE"`
+	DNS01KeyName   string `env:"ACME_DNS01_KEY_NAME"`
+	DNS01KeySecret string `env:"ACME_DNS01_KEY_SECRET"`
+}
+
+// Domains holds the settings of custom domains.
+type Domains struct {
+	// CNAMETarget is what people point their domains at; empty means
+	// dispatcher.<DISPATCH_DOMAIN>.
+	CNAMETarget string `env:"DOMAIN_CNAME_TARGET"`
+	// Resolver is the DNS server to ask, "host:port"; empty: the system's.
+	Resolver string `env:"DOMAIN_RESOLVER"`
+	// VerifyTimeout is how long a domain may stay unverified.
+	VerifyTimeout time.Duration `env:"DOMAIN_VERIFY_TIMEOUT" envDefault:"72h"`
+}
+
+// Edge holds what bounds running workers. Sizes are in bytes.
+type Edge struct {
+	// IdleTimeout stops a worker without requests.
+	IdleTimeout time.Duration `env:"EDGE_IDLE_TIMEOUT" envDefault:"5m"`
+	// MaxWorkers and MemoryBytes bound what runs at once on this machine; the
+	// least recently used is stopped first. 0 is half of the machine's memory.
+	MaxWorkers  int   `env:"EDGE_MAX_WORKERS" envDefault:"500"`
+	MemoryBytes int64 `env:"EDGE_MEMORY_BYTES" envDefault:"0"`
+	// The limits of one worker.
+	WorkerHeapBytes   int64         `env:"EDGE_WORKER_HEAP_BYTES" envDefault:"134217728"`
+	WorkerMemoryBytes int64         `env:"EDGE_WORKER_MEMORY_BYTES" envDefault:"268435456"`
+	WorkerCPUs        float64       `env:"EDGE_WORKER_CPUS" envDefault:"1"`
+	WorkerRequests    int           `env:"EDGE_WORKER_REQUESTS" envDefault:"1000"`
+	RequestTimeout    time.Duration `env:"EDGE_REQUEST_TIMEOUT" envDefault:"100s"`
+	// CPUTimeout is how long a worker may compute without answering anything.
+	CPUTimeout   time.Duration `env:"EDGE_CPU_TIMEOUT" envDefault:"1500ms"`
+	StartTimeout time.Duration `env:"EDGE_START_TIMEOUT" envDefault:"10s"`
+	DrainTimeout time.Duration `env:"EDGE_DRAIN_TIMEOUT" envDefault:"30s"`
+	// AllowPrivate lists address ranges that workers may reach although they are
+	// private.
+	AllowPrivate []netip.Prefix `env:"EDGE_ALLOW_PRIVATE"`
+	// LogLines is how many lines of a release's log are kept.
+	LogLines int `env:"EDGE_LOG_LINES" envDefault:"2000"`
 }
 
 // Deploy holds what bounds deployments.
@@ -219,6 +287,15 @@ func (c Config) check() error {
 	if c.Sandbox.MemoryBytes < 64<<20 {
 		bad("SANDBOX_MEMORY_BYTES must be at least 67108864 (it is %d)", c.Sandbox.MemoryBytes)
 	}
+	if c.Edge.MaxWorkers < 1 || c.Edge.WorkerRequests < 1 || c.Edge.WorkerCPUs < 0.05 || c.Edge.LogLines < 1 {
+		bad("EDGE_MAX_WORKERS, EDGE_WORKER_REQUESTS, EDGE_LOG_LINES must be at least 1 and EDGE_WORKER_CPUS at least 0.05")
+	}
+	if c.Edge.WorkerHeapBytes < 16<<20 || c.Edge.WorkerMemoryBytes < c.Edge.WorkerHeapBytes+(32<<20) {
+		bad("EDGE_WORKER_HEAP_BYTES must be at least 16777216, and EDGE_WORKER_MEMORY_BYTES at least 33554432 more (they are %d and %d)", c.Edge.WorkerHeapBytes, c.Edge.WorkerMemoryBytes)
+	}
+	if (c.TLS.CertFile == "") != (c.TLS.KeyFile == "") {
+		bad("DISPATCH_TLS_CERT_FILE and DISPATCH_TLS_KEY_FILE belong together: set both or neither")
+	}
 	if c.API.MaxBody < 1024 || c.API.MaxFile < 1 || c.API.MaxFiles < 1 || c.API.MaxPath < 1 {
 		bad("SLIPWAY_MAX_BODY_BYTES, SLIPWAY_MAX_FILE_BYTES, SLIPWAY_MAX_FILES and SLIPWAY_MAX_PATH_BYTES must be positive")
 	}
@@ -235,6 +312,14 @@ func (d Dispatch) SiteURL(worker string) string {
 		port = fmt.Sprintf(":%d", d.Port)
 	}
 	return fmt.Sprintf("%s://%s.%s%s/", d.Scheme, worker, d.Domain, port)
+}
+
+// CNAME is what people point their custom domains at.
+func (c Config) CNAME() string {
+	if c.Domains.CNAMETarget != "" {
+		return c.Domains.CNAMETarget
+	}
+	return "dispatcher." + c.Dispatch.Domain
 }
 
 // ReservedNames are the worker names nobody may take.

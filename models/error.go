@@ -54,7 +54,18 @@ const (
 	CodeDatabase           Code = "DATABASE_UNAVAILABLE"
 	CodeQueue              Code = "QUEUE_UNAVAILABLE"
 	CodeRequestTimeout     Code = "REQUEST_TIMEOUT"
-	CodeInternal           Code = "INTERNAL_ERROR"
+	// CodeWorkerStart is a worker that did not start: it threw, or never got ready.
+	CodeWorkerStart Code = "WORKER_START_FAILED"
+	// CodeWorkerCrashed is a worker that ended, or was ended, under a request.
+	CodeWorkerCrashed Code = "WORKER_CRASHED"
+	// CodeWorkerBusy says that a limit on workers or on a worker's requests is
+	// reached; trying again later may succeed.
+	CodeWorkerBusy       Code = "WORKER_BUSY"
+	CodeDomainNotFound   Code = "DOMAIN_NOT_FOUND"
+	CodeVariableNotFound Code = "VARIABLE_NOT_FOUND"
+	CodeRolloutNotFound  Code = "ROLLOUT_NOT_FOUND"
+	CodeCertificate      Code = "CERTIFICATE_UNAVAILABLE"
+	CodeInternal         Code = "INTERNAL_ERROR"
 )
 
 type codeRow struct {
@@ -95,6 +106,13 @@ var codeTable = map[Code]codeRow{
 	CodeDatabase:           {http.StatusServiceUnavailable, ClassPlatform},
 	CodeQueue:              {http.StatusServiceUnavailable, ClassPlatform},
 	CodeRequestTimeout:     {http.StatusRequestTimeout, ClassUser},
+	CodeWorkerStart:        {http.StatusBadGateway, ClassUser},
+	CodeWorkerCrashed:      {http.StatusBadGateway, ClassUser},
+	CodeWorkerBusy:         {http.StatusServiceUnavailable, ClassPlatform},
+	CodeDomainNotFound:     {http.StatusNotFound, ClassUser},
+	CodeVariableNotFound:   {http.StatusNotFound, ClassUser},
+	CodeRolloutNotFound:    {http.StatusNotFound, ClassUser},
+	CodeCertificate:        {http.StatusServiceUnavailable, ClassPlatform},
 	CodeInternal:           {http.StatusInternalServerError, ClassPlatform},
 }
 

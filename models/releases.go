@@ -92,12 +92,13 @@ func flip(tx *gorm.DB, p Project, r Release, mark int64) error {
 		return err
 	}
 	key := WorkerRouteKey(p.WorkerName)
-	err = tx.Exec(`INSERT INTO routes (key, project_id, organization_id, worker_name, release_id, manifest_digest, generation, updated_at)
-		VALUES (?, ?, ?, ?, ?, ?, nextval('route_generations'), ?)
+	err = tx.Exec(`INSERT INTO routes (key, project_id, organization_id, worker_name, release_id, manifest_digest, worker_digest, generation, updated_at)
+		VALUES (?, ?, ?, ?, ?, ?, ?, nextval('route_generations'), ?)
 		ON CONFLICT (key) DO UPDATE SET project_id = excluded.project_id, organization_id = excluded.organization_id,
 			worker_name = excluded.worker_name, release_id = excluded.release_id, manifest_digest = excluded.manifest_digest,
-			generation = excluded.generation, updated_at = excluded.updated_at`,
-		key, p.ID, p.OrganizationID, p.WorkerName, r.ID, r.ManifestDigest, now).Error
+			worker_digest = excluded.worker_digest, canary_release_id = '', canary_manifest_digest = '', canary_worker_digest = '',
+			canary_percent = 0, generation = excluded.generation, updated_at = excluded.updated_at`,
+		key, p.ID, p.OrganizationID, p.WorkerName, r.ID, r.ManifestDigest, r.WorkerDigest, now).Error
 	if err != nil {
 		return err
 	}

@@ -95,10 +95,18 @@ type Release struct {
 	DeploymentID   string
 	Sequence       int64
 	ManifestDigest string
-	Framework      string
-	Files          int
-	Bytes          int64
-	CreatedAt      time.Time
+	// OutputDigest names the build output it was made of, so that a change of
+	// variables makes a new release without a build.
+	OutputDigest string
+	// WorkerDigest names the WorkerBundle; "" for a site without server code.
+	WorkerDigest string
+	// Environment is the project's variables and secrets as they were, sealed;
+	// empty when there were none.
+	Environment []byte
+	Framework   string
+	Files       int
+	Bytes       int64
+	CreatedAt   time.Time
 }
 
 // Route says which release answers a worker name or a host.
@@ -109,6 +117,15 @@ type Route struct {
 	WorkerName     string
 	ReleaseID      string
 	ManifestDigest string
+	// WorkerDigest names the release's WorkerBundle; "" for a site without
+	// server code.
+	WorkerDigest string
+	// The canary is a second release that answers CanaryPercent (1–99) of the
+	// visitors during a rollout; "" and 0 when there is none.
+	CanaryReleaseID      string
+	CanaryManifestDigest string
+	CanaryWorkerDigest   string
+	CanaryPercent        int
 	// Generation grows with every flip of any route, so that a slow load can be
 	// told from a newer one.
 	Generation int64

@@ -33,6 +33,18 @@ type FileSet struct {
 	HistoryDigest string `json:"history,omitempty"`
 	// Serve says, in a build's output, how its assets are to be served.
 	Serve *ServeSettings `json:"serve,omitempty"`
+	// Worker is, in a build's output, the code that answers what Files do not;
+	// nil for plain sites. Its modules are blobs beside Files, not among them.
+	Worker *WorkerBundle `json:"worker,omitempty"`
+}
+
+// Digests names every blob the set consists of.
+func (s FileSet) Digests() []string {
+	all := make([]string, 0, len(s.Files))
+	for _, f := range s.Files {
+		all = append(all, f.Digest)
+	}
+	return append(all, s.Worker.Digests()...)
 }
 
 // ServeSettings say how the assets of a release are served; the names and
