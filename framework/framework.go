@@ -83,6 +83,10 @@ type Plan struct {
 	// NoOutput is what to do when no output folder appeared: one sentence.
 	NoOutput string `json:"noOutput,omitempty"`
 
+	// Worker says where the build's server code is found; nil for sites of files
+	// only.
+	Worker *WorkerPlan `json:"worker,omitempty"`
+
 	// Env is set for Install and Build. The project's own variables win.
 	Env map[string]string `json:"env"`
 
