@@ -14,8 +14,10 @@ import (
 	"github.com/sirupsen/logrus"
 
 	"github.com/slipwayhq/slipway/blob"
+	"github.com/slipwayhq/slipway/edge"
 	"github.com/slipwayhq/slipway/models"
 	"github.com/slipwayhq/slipway/sandbox"
+	"github.com/slipwayhq/slipway/variables"
 )
 
 // Options is what the steps need.
@@ -33,9 +35,19 @@ type Options struct {
 	SnapshotBytes int64
 	// ToolchainVersion is part of every cache key.
 	ToolchainVersion string
+	// Variables seals what releases run with.
+	Variables *variables.Vault
+	// Workers proves that server code starts; nil on a host that does not run any.
+	Workers Workers
 	// SiteURL is where a worker name answers.
 	SiteURL func(worker string) string
 	Log     logrus.FieldLogger
+}
+
+// Workers starts a release's server code and sends it a request. edge.Host is
+// one. CodeWorkerStart, with what the worker said, when it does not start.
+type Workers interface {
+	Smoke(ctx context.Context, release edge.Release) error
 }
 
 // Activities holds the steps; its methods are safe for concurrent use.
@@ -48,8 +60,8 @@ type Activities struct {
 
 // New makes the steps.
 func New(opts Options) (*Activities, error) {
-	if opts.Store == nil || opts.Blobs == nil || opts.SiteURL == nil || opts.Log == nil {
-		return nil, errors.New("activities need a store, blobs, a site URL and a logger")
+	if opts.Store == nil || opts.Blobs == nil || opts.Variables == nil || opts.SiteURL == nil || opts.Log == nil {
+		return nil, errors.New("activities need a store, blobs, variables, a site URL and a logger")
 	}
 	host, err := os.Hostname()
 	if err != nil {

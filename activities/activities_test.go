@@ -17,6 +17,8 @@ import (
 	blobfs "github.com/slipwayhq/slipway/blob/fs"
 	"github.com/slipwayhq/slipway/dev/postgres/pgtest"
 	"github.com/slipwayhq/slipway/models"
+	"github.com/slipwayhq/slipway/seal"
+	"github.com/slipwayhq/slipway/variables"
 )
 
 func TestMain(m *testing.M) { pgtest.Main(m) }
@@ -43,7 +45,9 @@ func newBench(t *testing.T) *bench {
 	require.NoError(t, err)
 	log := logrus.New()
 	log.SetOutput(t.Output())
-	a, err := New(Options{Store: store, Blobs: blobs, Log: log, ToolchainVersion: "1",
+	key, err := seal.FromFile(filepath.Join(t.TempDir(), "secret.key"))
+	require.NoError(t, err)
+	a, err := New(Options{Store: store, Blobs: blobs, Variables: variables.New(store, key), Log: log, ToolchainVersion: "1",
 		SiteURL: func(w string) string { return "http://" + w + ".test/" }})
 	require.NoError(t, err)
 	project, err := store.CreateProject(t.Context(), id.OrganizationID, "Site", "site")

@@ -7,16 +7,17 @@ import (
 
 	"github.com/slipwayhq/slipway/assets"
 	"github.com/slipwayhq/slipway/blob"
+	"github.com/slipwayhq/slipway/edge"
 	"github.com/slipwayhq/slipway/models"
 )
 
 // maxControlFile bounds _headers and _redirects, in bytes.
 const maxControlFile = 1 << 20
 
-// Deploy writes the release, checks that it would answer, and flips the
-// project's pointer to it. Running it twice is harmless: the manifest is
-// addressed by content, a deployment has one release row, and the flip only
-// moves forward and leaves a release that is live alone.
+// Deploy writes the release, checks that it answers, and flips the project's
+// pointer to it. Running it twice is harmless: manifest and worker are addressed
+// by content, a deployment has one release row, and the flip only moves forward
+// and leaves a release that is live alone.
 func (a *Activities) Deploy(ctx context.Context, in models.StepInput) (models.DeployResult, error) {
 	d := in.Deployment
 	project, err := a.Store.Project(ctx, d.OrgID, d.ProjectID)
@@ -31,14 +32,20 @@ func (a *Activities) Deploy(ctx context.Context, in models.StepInput) (models.De
 	if err != nil {
 		return models.DeployResult{}, err
 	}
-	if err := a.smokeCheck(ctx, d.OrgID, manifest); err != nil {
+	release := models.Release{
+		ProjectID: d.ProjectID, OrganizationID: d.OrgID, DeploymentID: d.DeploymentID, Sequence: d.Sequence,
+		SourceDigest: in.Sync.SourceDigest, OutputDigest: in.Build.OutputDigest,
+		ManifestDigest: digest, Framework: in.Build.Framework, Files: len(output.Files), Bytes: output.Bytes() + output.Worker.Bytes(),
+	}
+	if output.Worker != nil {
+		if err := a.addWorker(ctx, &release, output.Worker); err != nil {
+			return models.DeployResult{}, err
+		}
+	}
+	if release, err = a.Store.WriteRelease(ctx, release); err != nil {
 		return models.DeployResult{}, err
 	}
-	release, err := a.Store.WriteRelease(ctx, models.Release{
-		ProjectID: d.ProjectID, OrganizationID: d.OrgID, DeploymentID: d.DeploymentID, Sequence: d.Sequence,
-		ManifestDigest: digest, Framework: in.Build.Framework, Files: len(output.Files), Bytes: output.Bytes(),
-	})
-	if err != nil {
+	if err := a.check(ctx, project, release, manifest, output.Worker); err != nil {
 		return models.DeployResult{}, err
 	}
 	live, err := a.Store.GoLive(ctx, release)
@@ -46,6 +53,54 @@ func (a *Activities) Deploy(ctx context.Context, in models.StepInput) (models.De
 		return models.DeployResult{}, err
 	}
 	return models.DeployResult{ReleaseID: release.ID, URL: a.SiteURL(project.WorkerName), Superseded: !live}, nil
+}
+
+// addWorker stores the release's server code and seals the variables it will
+// run with. A second attempt may find others: the row of the first one counts.
+func (a *Activities) addWorker(ctx context.Context, release *models.Release, worker *models.WorkerBundle) error {
+	data, err := worker.Encode()
+	if err != nil {
+		return err
+	}
+	stored, err := blob.PutBytes(ctx, a.Blobs, release.OrganizationID, data)
+	if err != nil {
+		return err
+	}
+	release.WorkerDigest = stored.Digest
+	release.Environment, err = a.Variables.Snapshot(ctx, release.ProjectID, release.DeploymentID)
+	return err
+}
+
+// check proves that a release answers before anybody is sent to it: its files
+// by the code the dispatcher answers with, its server code by a request to the
+// running worker.
+func (a *Activities) check(ctx context.Context, project models.Project, release models.Release, manifest *assets.Manifest, worker *models.WorkerBundle) error {
+	if err := a.smokeCheck(ctx, release.OrganizationID, manifest); err != nil {
+		return err
+	}
+	if worker != nil {
+		if a.Workers == nil {
+			return models.Errorf(models.CodeSandbox, "This host does not run workers.")
+		}
+		missing, err := blob.Missing(ctx, a.Blobs, release.OrganizationID, worker.Digests())
+		if err != nil {
+			return err
+		}
+		if len(missing) > 0 {
+			return models.Errorf(models.CodeStorage, "The release is incomplete: %d of its modules are missing from blob storage.", len(missing))
+		}
+		if err := a.Workers.Smoke(ctx, edgeRelease(project, release)); err != nil {
+			return err
+		}
+	}
+	return a.Store.MarkChecked(ctx, release.ID)
+}
+
+func edgeRelease(project models.Project, release models.Release) edge.Release {
+	return edge.Release{
+		ID: release.ID, OrganizationID: release.OrganizationID, ProjectID: release.ProjectID, WorkerName: project.WorkerName,
+		WorkerDigest: release.WorkerDigest, ManifestDigest: release.ManifestDigest,
+	}
 }
 
 // manifest makes the manifest of an output and stores it. What an output

@@ -19,6 +19,9 @@ import (
 // digest names the same blob.
 func (a *Activities) Sync(ctx context.Context, in models.StepInput) (models.SyncResult, error) {
 	d := in.Deployment
+	if d.FromReleaseID != "" {
+		return a.syncRelease(ctx, d)
+	}
 	set, err := a.mergeSource(ctx, d)
 	if err != nil {
 		return models.SyncResult{}, err
@@ -30,16 +33,45 @@ func (a *Activities) Sync(ctx context.Context, in models.StepInput) (models.Sync
 	if err := a.Store.AcceptSource(ctx, d.ProjectID, d.DeploymentID, d.Sequence, digest); err != nil {
 		return models.SyncResult{}, err
 	}
-	plan, err := framework.Detect(a.source(ctx, d.OrgID, set))
+	result, err := a.describeSource(ctx, d.OrgID, digest, set)
 	if err != nil {
-		return models.SyncResult{}, err
-	}
-	result := models.SyncResult{
-		SourceDigest: digest, Files: len(set.Files), Bytes: set.Bytes(),
-		NeedsSandbox: plan.NeedsSandbox(), Framework: plan.Framework,
+		return result, err
 	}
 	result.CachedOutput, err = a.cachedOutput(ctx, d.OrgID, digest)
 	return result, err
+}
+
+// syncRelease takes what a release was made of. The project's latest source
+// stays what it is: it may be newer than what is live.
+func (a *Activities) syncRelease(ctx context.Context, d models.DeploymentInput) (models.SyncResult, error) {
+	release, err := a.Store.Release(ctx, d.ProjectID, d.FromReleaseID)
+	if err != nil {
+		return models.SyncResult{}, err
+	}
+	set, err := a.readFileSet(ctx, d.OrgID, release.SourceDigest)
+	if err != nil {
+		return models.SyncResult{}, err
+	}
+	result, err := a.describeSource(ctx, d.OrgID, release.SourceDigest, set)
+	if err != nil || release.OutputDigest == "" {
+		return result, err
+	}
+	_, whole, err := a.wholeOutput(ctx, d.OrgID, release.OutputDigest)
+	if whole {
+		result.CachedOutput = release.OutputDigest
+	}
+	return result, err
+}
+
+func (a *Activities) describeSource(ctx context.Context, org, digest string, set models.FileSet) (models.SyncResult, error) {
+	plan, err := framework.Detect(a.source(ctx, org, set))
+	if err != nil {
+		return models.SyncResult{}, err
+	}
+	return models.SyncResult{
+		SourceDigest: digest, Files: len(set.Files), Bytes: set.Bytes(),
+		NeedsSandbox: plan.NeedsSandbox(), Framework: plan.Framework,
+	}, nil
 }
 
 // mergeSource is project files ⊕ request files, with every blob of the request
@@ -116,7 +148,7 @@ func (a *Activities) wholeOutput(ctx context.Context, org, output string) (set m
 	if set, err = a.readFileSet(ctx, org, output); err != nil {
 		return set, false, err
 	}
-	missing, err = blob.Missing(ctx, a.Blobs, org, digests(set.Files))
+	missing, err = blob.Missing(ctx, a.Blobs, org, set.Digests())
 	return set, err == nil && len(missing) == 0, err
 }
 

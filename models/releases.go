@@ -22,16 +22,23 @@ func (s *Store) WriteRelease(ctx context.Context, r Release) (Release, error) {
 	return row, dbError(err)
 }
 
-// Release reads a release of a project; CodeReleaseNotFound.
+// MarkChecked notes that a release was seen to answer. Idempotent.
+func (s *Store) MarkChecked(ctx context.Context, id string) error {
+	return dbError(s.with(ctx).Model(&Release{}).Where("id = ? AND checked_at IS NULL", id).Update("checked_at", time.Now().UTC()).Error)
+}
+
+// Release reads a release of a project that was seen to answer;
+// CodeReleaseNotFound.
 func (s *Store) Release(ctx context.Context, projectID, id string) (Release, error) {
 	var row Release
-	err := s.with(ctx).Where("id = ? AND project_id = ?", id, projectID).Take(&row).Error
+	err := s.with(ctx).Where("id = ? AND project_id = ? AND checked_at IS NOT NULL", id, projectID).Take(&row).Error
 	return row, notFound(err, Errorf(CodeReleaseNotFound, "The project has no release %q. GET /projects/%s/releases lists them.", id, projectID))
 }
 
-// Releases lists a project's releases, newest first, after the one with the id given.
+// Releases lists a project's releases that were seen to answer, newest first,
+// after the one with the id given.
 func (s *Store) Releases(ctx context.Context, projectID, after string, limit int) ([]Release, error) {
-	query := s.with(ctx).Where("project_id = ?", projectID)
+	query := s.with(ctx).Where("project_id = ? AND checked_at IS NOT NULL", projectID)
 	if after != "" {
 		query = query.Where("sequence < (SELECT sequence FROM releases WHERE id = ?)", after)
 	}

@@ -95,18 +95,22 @@ type Release struct {
 	DeploymentID   string
 	Sequence       int64
 	ManifestDigest string
-	// OutputDigest names the build output it was made of, so that a change of
-	// variables makes a new release without a build.
+	// SourceDigest and OutputDigest name the source and the build output it was
+	// made of, so that a change of variables makes a new release without a build.
+	SourceDigest string
 	OutputDigest string
 	// WorkerDigest names the WorkerBundle; "" for a site without server code.
 	WorkerDigest string
 	// Environment is the project's variables and secrets as they were, sealed;
 	// empty when there were none.
 	Environment []byte
-	Framework   string
-	Files       int
-	Bytes       int64
-	CreatedAt   time.Time
+	// CheckedAt is when it was seen to answer; nil until then, and nobody is sent
+	// to it before.
+	CheckedAt *time.Time
+	Framework string
+	Files     int
+	Bytes     int64
+	CreatedAt time.Time
 }
 
 // Route says which release answers a worker name or a host.

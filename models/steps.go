@@ -35,6 +35,9 @@ type DeploymentInput struct {
 	// RequestDigest names the blob with the request's FileSet; "" when the
 	// request brought no files.
 	RequestDigest string `json:"requestDigest,omitempty"`
+	// FromReleaseID is set when nothing but settings changed: the deployment makes
+	// a new release of what that one was made of, without a build.
+	FromReleaseID string `json:"fromReleaseId,omitempty"`
 	// Sequence orders the deployments of a project.
 	Sequence int64 `json:"sequence"`
 	// ActiveTimeout bounds the time spent working: neither queued nor parked.

@@ -3,6 +3,7 @@ package worker
 import (
 	"context"
 	"os"
+	"path/filepath"
 	"testing"
 
 	"github.com/jackc/pgx/v5"
@@ -15,6 +16,8 @@ import (
 	"github.com/slipwayhq/slipway/dev/postgres/pgtest"
 	"github.com/slipwayhq/slipway/dev/temporal/temporaltest"
 	"github.com/slipwayhq/slipway/models"
+	"github.com/slipwayhq/slipway/seal"
+	"github.com/slipwayhq/slipway/variables"
 	"github.com/slipwayhq/slipway/workflows"
 )
 
@@ -43,7 +46,9 @@ func newInstallation(t *testing.T) *installation {
 	t.Cleanup(c.Close)
 	blobs, err := blobfs.New(blobfs.Options{Root: t.TempDir()})
 	require.NoError(t, err)
-	steps, err := activities.New(activities.Options{Store: store, Blobs: blobs, Log: log, SiteURL: func(string) string { return "" }})
+	key, err := seal.FromFile(filepath.Join(t.TempDir(), "secret.key"))
+	require.NoError(t, err)
+	steps, err := activities.New(activities.Options{Store: store, Blobs: blobs, Variables: variables.New(store, key), Log: log, SiteURL: func(string) string { return "" }})
 	require.NoError(t, err)
 	id, err := store.EnsureOwner(t.Context(), "Test", "owner@example.com")
 	require.NoError(t, err)

@@ -13,6 +13,8 @@ import (
 	blobs3 "github.com/slipwayhq/slipway/blob/s3"
 	"github.com/slipwayhq/slipway/config"
 	"github.com/slipwayhq/slipway/models"
+	"github.com/slipwayhq/slipway/seal"
+	"github.com/slipwayhq/slipway/variables"
 	"github.com/slipwayhq/slipway/worker"
 )
 
@@ -21,6 +23,7 @@ type platform struct {
 	config   config.Config
 	log      *logrus.Logger
 	store    *models.Store
+	key      *seal.Key
 	blobs    blob.Store
 	temporal client.Client
 }
@@ -36,6 +39,10 @@ func openPlatform(ctx context.Context, c config.Config, log *logrus.Logger) (*pl
 		return nil, err
 	}
 	p := &platform{config: c, log: log, store: store}
+	if p.key, err = secretKey(c); err != nil {
+		p.close()
+		return nil, err
+	}
 	if p.blobs, err = openBlobs(ctx, c); err != nil {
 		p.close()
 		return nil, err
@@ -47,6 +54,17 @@ func openPlatform(ctx context.Context, c config.Config, log *logrus.Logger) (*pl
 	}
 	return p, nil
 }
+
+// secretKey is the key of the environment, or that of this data folder.
+func secretKey(c config.Config) (*seal.Key, error) {
+	if c.SecretKey != "" {
+		return seal.New(c.SecretKey)
+	}
+	return seal.FromFile(filepath.Join(c.DataDir, "secret.key"))
+}
+
+// variables opens what is sealed of projects.
+func (p *platform) variables() *variables.Vault { return variables.New(p.store, p.key) }
 
 func openBlobs(ctx context.Context, c config.Config) (blob.Store, error) {
 	if c.S3.Endpoint == "" {

@@ -84,7 +84,7 @@ func (p *platform) serveWorker(ctx context.Context, started func()) error {
 		return err
 	}
 	steps, err := activities.New(activities.Options{
-		Store: p.store, Blobs: p.blobs, Sandboxes: provider, Log: p.log,
+		Store: p.store, Blobs: p.blobs, Sandboxes: provider, Variables: p.variables(), Log: p.log,
 		Limits:      sandbox.Limits{MemoryBytes: c.Sandbox.MemoryBytes, CPUs: c.Sandbox.CPUs, PIDs: c.Sandbox.PIDs, DiskBytes: c.Sandbox.DiskBytes},
 		AllowHosts:  c.Sandbox.Registries,
 		UIDBase:     c.Sandbox.UIDBase,

@@ -1,0 +1,99 @@
+package activities
+
+import (
+	"context"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/slipwayhq/slipway/edge"
+	"github.com/slipwayhq/slipway/models"
+)
+
+// started is what the steps asked to have started, and the answer they got.
+type started struct {
+	releases []edge.Release
+	err      error
+}
+
+func (s *started) Smoke(_ context.Context, release edge.Release) error {
+	s.releases = append(s.releases, release)
+	return s.err
+}
+
+// built is a deployment whose build made a worker of one module.
+func (b *bench) built() models.StepInput {
+	b.t.Helper()
+	in := b.sync(b.deployment(map[string]string{"index.html": "hi"}, nil))
+	main := b.put("export default {}")
+	digest, err := b.writeFileSet(b.t.Context(), b.id.OrganizationID, models.FileSet{Worker: &models.WorkerBundle{
+		CompatibilityDate: "2026-11-01",
+		Modules:           []models.WorkerModule{{Name: "index.js", Type: models.ModuleES, Digest: main.Digest, Size: main.Size}},
+	}})
+	require.NoError(b.t, err)
+	in.Build = &models.BuildResult{OutputDigest: digest}
+	return in
+}
+
+func TestDeploy_sendsNobodyToAWorkerThatDoesNotStart(t *testing.T) {
+	b := newBench(t)
+	workers := &started{err: models.Errorf(models.CodeWorkerStart, "Uncaught Error: no")}
+	b.Workers = workers
+	_, err := b.Deploy(t.Context(), b.built())
+	requireCode(t, models.CodeWorkerStart, err)
+	require.Equal(t, models.ClassUser, models.CodeOf(err).Class())
+	require.Len(t, workers.releases, 1)
+	listed, err := b.Store.Releases(t.Context(), b.project.ID, "", 10)
+	require.NoError(t, err)
+	require.Empty(t, listed, "a release that never answered can be neither listed nor rolled back to")
+	_, err = b.Store.Route(t.Context(), models.WorkerRouteKey("site"))
+	requireCode(t, models.CodeNotFound, err)
+}
+
+func TestDeploy_givesTheReleaseItsWorkerAndVariables(t *testing.T) {
+	b := newBench(t)
+	workers := &started{}
+	b.Workers = workers
+	require.NoError(t, b.Variables.Set(t.Context(), b.project.ID, models.Environment{"KEY": {Value: "hunter2", Secret: true}}, nil))
+	result, err := b.Deploy(t.Context(), b.built())
+	require.NoError(t, err)
+	route, err := b.Store.Route(t.Context(), models.WorkerRouteKey("site"))
+	require.NoError(t, err)
+	require.Equal(t, result.ReleaseID, route.ReleaseID)
+	require.NotEmpty(t, route.WorkerDigest)
+	require.Equal(t, route.WorkerDigest, workers.releases[0].WorkerDigest)
+	environment, err := b.Variables.Environment(t.Context(), result.ReleaseID)
+	require.NoError(t, err)
+	require.Equal(t, models.Environment{"KEY": {Value: "hunter2", Secret: true}}, environment)
+}
+
+func TestSync_makesANewReleaseOfAnOldOneWithoutABuild(t *testing.T) {
+	b := newBench(t)
+	b.Workers = &started{}
+	first, err := b.Deploy(t.Context(), b.built())
+	require.NoError(t, err)
+	// A later source that was accepted but never went live.
+	later := b.sync(b.deployment(map[string]string{"index.html": "later"}, nil))
+	require.NoError(t, b.Variables.Set(t.Context(), b.project.ID, models.Environment{"KEY": {Value: "new"}}, nil))
+
+	in := b.deployment(nil, nil)
+	in.Deployment.FromReleaseID = first.ReleaseID
+	in = b.sync(in)
+	require.NotEmpty(t, in.Sync.CachedOutput)
+	in = b.build(in)
+	require.True(t, in.Build.Cached)
+	second, err := b.Deploy(t.Context(), in)
+	require.NoError(t, err)
+
+	environment, err := b.Variables.Environment(t.Context(), second.ReleaseID)
+	require.NoError(t, err)
+	require.Equal(t, "new", environment["KEY"].Value)
+	environment, err = b.Variables.Environment(t.Context(), first.ReleaseID)
+	require.NoError(t, err)
+	require.Empty(t, environment, "an earlier release keeps what it had")
+	next := b.sync(b.deployment(map[string]string{"x": "x"}, nil))
+	set, err := b.readFileSet(t.Context(), b.id.OrganizationID, next.Sync.SourceDigest)
+	require.NoError(t, err)
+	require.Len(t, set.Files, 2)
+	require.Equal(t, later.Sync.Bytes+1, next.Sync.Bytes, "the latest source stays what new files go on top of")
+}
