@@ -24,6 +24,7 @@ import (
 
 	"github.com/slipwayhq/slipway/blob"
 	"github.com/slipwayhq/slipway/models"
+	"github.com/slipwayhq/slipway/variables"
 )
 
 // Limits bound what a request may bring. A zero field means its default.
@@ -65,10 +66,12 @@ func (l Limits) withDefaults() Limits {
 	return l
 }
 
-// Options are what a Server needs. Store, Blobs, Temporal, Start and SiteURL are required.
+// Options are what a Server needs. Store, Blobs, Variables, Temporal, Start and SiteURL are required.
 type Options struct {
 	Store *models.Store
 	Blobs blob.Store
+	// Variables opens and seals the variables of projects.
+	Variables *variables.Vault
 	// Temporal answers status queries and takes operators' actions.
 	Temporal client.Client
 	// Start starts the workflow of a deployment whose row is written and returns
@@ -116,8 +119,8 @@ type Server struct {
 // New makes a Server; it does not listen yet.
 func New(opts Options) (*Server, error) {
 	switch {
-	case opts.Store == nil, opts.Blobs == nil, opts.Temporal == nil, opts.Start == nil, opts.SiteURL == nil:
-		return nil, errors.New("api: Store, Blobs, Temporal, Start and SiteURL are required")
+	case opts.Store == nil, opts.Blobs == nil, opts.Variables == nil, opts.Temporal == nil, opts.Start == nil, opts.SiteURL == nil:
+		return nil, errors.New("api: Store, Blobs, Variables, Temporal, Start and SiteURL are required")
 	}
 	if opts.Log == nil {
 		opts.Log = logrus.StandardLogger()
@@ -138,6 +141,7 @@ func New(opts Options) (*Server, error) {
 	s.registerLogs()
 	s.registerProjects()
 	s.registerReleases()
+	s.registerVariables()
 	s.registerBlobs()
 	s.documentFieldError()
 	if err := s.registerDocs(); err != nil {

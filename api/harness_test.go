@@ -8,6 +8,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
@@ -25,6 +26,8 @@ import (
 	"github.com/slipwayhq/slipway/dev/postgres/pgtest"
 	"github.com/slipwayhq/slipway/dev/temporal/temporaltest"
 	"github.com/slipwayhq/slipway/models"
+	"github.com/slipwayhq/slipway/seal"
+	"github.com/slipwayhq/slipway/variables"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(temporaltest.Wrap(pgtest.Wrap(m))) }
@@ -60,8 +63,10 @@ func newGateway(t *testing.T, change ...func(*api.Options)) *gateway {
 	g.blobs, err = fs.New(fs.Options{Root: t.TempDir()})
 	require.NoError(t, err)
 
+	key, err := seal.FromFile(filepath.Join(t.TempDir(), "secret.key"))
+	require.NoError(t, err)
 	opts := api.Options{
-		Store: g.store, Blobs: g.blobs, Temporal: unreachableTemporal(t), Log: g.logger(), Version: "1.2.3",
+		Store: g.store, Blobs: g.blobs, Variables: variables.New(g.store, key), Temporal: unreachableTemporal(t), Log: g.logger(), Version: "1.2.3",
 		Start: g.start, BuildQueue: "builds", ActiveTimeout: time.Minute, ParkTimeout: time.Hour,
 		SiteURL: func(worker string) string { return "http://" + worker + ".slipway.test/" }, Domain: "slipway.test",
 	}

@@ -22,6 +22,7 @@ func (g *gateway) goLive(row models.Deployment) models.Release {
 		ManifestDigest: strings.Repeat("a", 64), Files: 1, Bytes: 2, Framework: "vite",
 	})
 	require.NoError(g, err)
+	require.NoError(g, g.store.MarkChecked(g.Context(), r.ID))
 	live, err := g.store.GoLive(g.Context(), r)
 	require.NoError(g, err)
 	require.True(g, live)

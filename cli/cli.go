@@ -38,6 +38,7 @@ func Commands(o Options) []*cobra.Command {
 		p.openCommand(),
 		p.releasesCommand(),
 		p.rollbackCommand(),
+		p.envCommand(),
 		p.retryCommand(),
 		p.abandonCommand(),
 		p.cancelCommand(),

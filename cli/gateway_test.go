@@ -24,6 +24,8 @@ import (
 	"github.com/slipwayhq/slipway/blob/fs"
 	"github.com/slipwayhq/slipway/dev/postgres/pgtest"
 	"github.com/slipwayhq/slipway/models"
+	"github.com/slipwayhq/slipway/seal"
+	"github.com/slipwayhq/slipway/variables"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(pgtest.Wrap(m)) }
@@ -57,8 +59,10 @@ func newGateway(t *testing.T) *gateway {
 
 	log := logrus.New()
 	log.SetOutput(io.Discard)
+	key, err := seal.FromFile(filepath.Join(t.TempDir(), "secret.key"))
+	require.NoError(t, err)
 	server, err := api.New(api.Options{
-		Store: g.store, Blobs: g.blobs, Temporal: unreachableTemporal(t), Log: log, Version: "test",
+		Store: g.store, Blobs: g.blobs, Variables: variables.New(g.store, key), Temporal: unreachableTemporal(t), Log: log, Version: "test",
 		Start: g.start, BuildQueue: "builds", ActiveTimeout: time.Minute, ParkTimeout: time.Hour,
 		SiteURL: func(worker string) string { return "http://" + worker + ".slipway.test/" }, Domain: "slipway.test",
 	})
@@ -124,8 +128,9 @@ func (g *gateway) carryOut(ctx context.Context, d models.Deployment) error {
 			ProjectID: d.ProjectID, OrganizationID: d.OrganizationID, DeploymentID: d.ID, Sequence: d.Sequence,
 			ManifestDigest: d.SourceDigest, Framework: "static", Files: 2, Bytes: 2048,
 		})
+		checkErr := g.store.MarkChecked(ctx, release.ID)
 		_, liveErr := g.store.GoLive(ctx, release)
-		errs = append(errs, err, liveErr)
+		errs = append(errs, err, checkErr, liveErr)
 		final.ReleaseID = release.ID
 	}
 	if g.outcome.Final() {

@@ -29,7 +29,7 @@ import (
 func (p *platform) newAPI() (*api.Server, error) {
 	c := p.config
 	return api.New(api.Options{
-		Store: p.store, Blobs: p.blobs, Temporal: p.temporal, Log: p.log, Version: version, Environment: c.Environment,
+		Store: p.store, Blobs: p.blobs, Variables: p.variables(), Temporal: p.temporal, Log: p.log, Version: version, Environment: c.Environment,
 		Start: func(ctx context.Context, d models.Deployment) (string, error) {
 			return workflows.Start(ctx, p.temporal, d, c.Temporal.Queue)
 		},
