@@ -4,6 +4,7 @@ import (
 	"os"
 
 	"github.com/slipwayhq/slipway/sandbox/guest"
+	"github.com/slipwayhq/slipway/sandbox/monitor"
 	"github.com/slipwayhq/slipway/sandbox/shim"
 )
 
@@ -14,6 +15,9 @@ import (
 func RunInit() {
 	if shim.Started() {
 		os.Exit(shim.Main())
+	}
+	if monitor.Started() {
+		os.Exit(monitor.Main())
 	}
 	if guest.Started() {
 		os.Exit(guest.Main(os.Args[1:]))

@@ -148,11 +148,15 @@ func killMember(pid int, group string) {
 		return
 	}
 	defer unix.Close(handle)
-	membership, err := os.ReadFile(fmt.Sprintf("/proc/%d/cgroup", pid))
-	if err != nil || !strings.Contains(string(membership), "/"+group+"\n") {
-		return
+	if isMember(pid, group) {
+		_ = unix.PidfdSendSignal(handle, unix.SIGKILL, nil, 0)
 	}
-	_ = unix.PidfdSendSignal(handle, unix.SIGKILL, nil, 0)
+}
+
+// isMember says whether a process is in a control group of that name.
+func isMember(pid int, group string) bool {
+	membership, err := os.ReadFile(fmt.Sprintf("/proc/%d/cgroup", pid))
+	return err == nil && strings.Contains(string(membership), "/"+group+"\n")
 }
 
 // freezeTimeout is how long a group may take to freeze; killing goes on without.

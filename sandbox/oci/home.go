@@ -23,6 +23,7 @@ import (
 //	state-dir         the installation this belongs to, for people
 //	lock              one byte-range lock per id
 //	runtime/          the OCI runtime's own state
+//	system/<digest>/  the /etc that services share
 //	sandboxes/<id>/   record.json, config.json, rootfs/, egress/, logs
 type home struct {
 	dir      string
@@ -45,6 +46,7 @@ func newHome(options Options) home {
 }
 
 func (h home) runtimeDir() string              { return filepath.Join(h.dir, "runtime") }
+func (h home) system() string                  { return filepath.Join(h.dir, "system") }
 func (h home) sandboxes() string               { return filepath.Join(h.dir, "sandboxes") }
 func (h home) sandbox(id string) string        { return filepath.Join(h.sandboxes(), id) }
 func (h home) rootfs(id string) string         { return filepath.Join(h.sandbox(id), "rootfs") }
@@ -90,6 +92,8 @@ type record struct {
 	AllowHosts      []string          `json:"allowHosts,omitempty"`
 	Created         time.Time         `json:"created"`
 	Env             map[string]string `json:"env,omitempty"`
+	// Service says that this is a program's sandbox, not one for commands.
+	Service bool `json:"service,omitempty"`
 }
 
 func newRecord(spec sandbox.Spec) *record {
@@ -126,6 +130,12 @@ func (h home) read(id string) (*record, error) {
 		return nil, fmt.Errorf("sandbox record of %s: %w", id, err)
 	}
 	return r, nil
+}
+
+// exists says whether a sandbox has its folder.
+func (h home) exists(id string) bool {
+	_, err := os.Stat(h.sandbox(id))
+	return err == nil
 }
 
 // ids lists every sandbox of which a folder is left.
@@ -222,6 +232,9 @@ func (h home) removeEmpty() {
 	}
 	defer file.Close()
 	if ids, err := h.ids(); err != nil || len(ids) > 0 {
+		return
+	}
+	if os.RemoveAll(h.system()) != nil {
 		return
 	}
 	for _, name := range []string{h.sandboxes(), h.runtimeDir(), filepath.Join(h.dir, "state-dir"), filepath.Join(h.dir, "lock"), h.dir} {

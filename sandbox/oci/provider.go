@@ -27,6 +27,7 @@ import (
 
 	"github.com/slipwayhq/slipway/models"
 	"github.com/slipwayhq/slipway/sandbox"
+	"github.com/slipwayhq/slipway/sandbox/monitor"
 )
 
 // Options are what a Provider is made of.
@@ -80,6 +81,13 @@ type Provider struct {
 	adopters map[string]*launched
 	// busy holds a sandbox's one token for running commands.
 	busy map[string]chan struct{}
+	// services are those this process started, watcher is what holds them.
+	services map[string]*service
+	watcher  *monitor.Monitor
+
+	etcMu sync.Mutex
+	// etc is the /etc that services share, once made.
+	etc string
 }
 
 var _ sandbox.Provider = (*Provider)(nil)
@@ -113,7 +121,7 @@ func New(options Options) (*Provider, error) {
 		options: options, engine: engineOf(options.Runtime), home: h,
 		cgroups: cgroups{parent: cgroupParent(options), prefix: h.prefix},
 		log:     options.Log, proxies: map[string]*proxy{}, busy: map[string]chan struct{}{},
-		adopters: map[string]*launched{},
+		adopters: map[string]*launched{}, services: map[string]*service{},
 	}
 	p.copySnapshots.Store(!p.engine.overlays)
 	return p, nil
@@ -216,7 +224,7 @@ func (p *Provider) Open(ctx context.Context, id string) (sandbox.Sandbox, error)
 	}
 	defer unlock()
 	record, err := p.home.read(id)
-	if err != nil {
+	if err != nil || record.Service {
 		return nil, gone(id)
 	}
 	pid, err := p.initPID(id)
@@ -273,9 +281,10 @@ func (p *Provider) Sweep(ctx context.Context, keep func(id string) bool) ([]stri
 	return removed, first
 }
 
-// Close stops this process's proxies and leaves the sandboxes. Without any, it
-// leaves no folder either.
+// Close stops this process's proxies, ends its services and leaves the other
+// sandboxes. Without any, it leaves no folder either.
 func (p *Provider) Close() error {
+	failed := p.endServices()
 	p.mu.Lock()
 	proxies := p.proxies
 	p.proxies = map[string]*proxy{}
@@ -284,5 +293,5 @@ func (p *Provider) Close() error {
 		proxy.stop()
 	}
 	p.home.removeEmpty()
-	return nil
+	return failed
 }

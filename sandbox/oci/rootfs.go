@@ -64,17 +64,7 @@ func (p *Provider) buildRootfs(r *record) error {
 	if err := os.WriteFile(filepath.Join(root, ".slipway/guest"), nil, 0o644); err != nil {
 		return err
 	}
-	for name, content := range etcFiles {
-		if err := os.WriteFile(filepath.Join(root, "etc", name), []byte(content), 0o644); err != nil {
-			return err
-		}
-	}
-	for _, name := range []string{"ld.so.cache", "ssl/openssl.cnf", "localtime"} {
-		if err := copyIfPresent(filepath.Join(root, "etc", name), filepath.Join("/etc", name)); err != nil {
-			return err
-		}
-	}
-	if err := p.writeCABundle(filepath.Join(root, caBundle)); err != nil {
+	if err := p.writeEtc(root); err != nil {
 		return err
 	}
 	if err := ownPathToHome(root, r); err != nil {
@@ -86,6 +76,21 @@ func (p *Provider) buildRootfs(r *record) error {
 		}
 	}
 	return makeReadable(root)
+}
+
+// writeEtc fills /etc below root, whose folder for certificates exists.
+func (p *Provider) writeEtc(root string) error {
+	for name, content := range etcFiles {
+		if err := os.WriteFile(filepath.Join(root, "etc", name), []byte(content), 0o644); err != nil {
+			return err
+		}
+	}
+	for _, name := range []string{"ld.so.cache", "ssl/openssl.cnf", "localtime"} {
+		if err := copyIfPresent(filepath.Join(root, "etc", name), filepath.Join("/etc", name)); err != nil {
+			return err
+		}
+	}
+	return p.writeCABundle(filepath.Join(root, caBundle))
 }
 
 // makeReadable gives everything below root the modes a system has, whatever

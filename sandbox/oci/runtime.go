@@ -64,8 +64,7 @@ func awaitReady(ctx context.Context, output *os.File) error {
 // startError says what the runtime said, which is what an operator needs.
 func (p *Provider) startError(r *record, err error, output *os.File) error {
 	if errors.Is(err, exec.ErrNotFound) || errors.Is(err, os.ErrNotExist) {
-		return models.Wrap(models.CodeSandbox, err, fmt.Sprintf(
-			"the sandbox runtime %q is not installed; %s", p.options.Runtime, p.engine.install))
+		return p.runtimeMissing(err)
 	}
 	_ = output.SetReadDeadline(time.Now().Add(100 * time.Millisecond))
 	said, _ := io.ReadAll(io.LimitReader(output, 8<<10))
@@ -75,6 +74,11 @@ func (p *Provider) startError(r *record, err error, output *os.File) error {
 	}
 	return models.Wrap(models.CodeSandbox, fmt.Errorf("%w: %s", err, reason),
 		"the sandbox could not be started on this host: "+reason)
+}
+
+func (p *Provider) runtimeMissing(err error) error {
+	return models.Wrap(models.CodeSandbox, err, fmt.Sprintf(
+		"the sandbox runtime %q is not installed; %s", p.options.Runtime, p.engine.install))
 }
 
 // runtimeSaid is the last error in the runtime's log.
@@ -126,7 +130,14 @@ func (p *Provider) destroy(ctx context.Context, id string) error {
 	p.stopProxy(id)
 	p.mu.Lock()
 	delete(p.busy, id)
+	running := p.services[id]
 	p.mu.Unlock()
+	if running != nil {
+		if err := running.Kill(); err != nil {
+			return err
+		}
+		running.wait(ctx)
+	}
 	// The kernel ends everything in a pid namespace with its process 1, which
 	// is among those killed here.
 	if err := p.cgroups.kill(ctx, id, 0); err != nil {
@@ -138,8 +149,9 @@ func (p *Provider) destroy(ctx context.Context, id string) error {
 	p.mu.Unlock()
 	adopter.wait(ctx)
 	if _, err := os.Stat(filepath.Join(p.home.runtimeDir(), id)); err == nil {
-		// The runtime's own clean-up; what it cannot do is done below.
-		if _, err := os.Stat(p.home.sandbox(id)); err == nil {
+		// The runtime's own clean-up; what it cannot do is done below. A service
+		// leaves nothing that is not.
+		if record, err := p.home.read(id); p.home.exists(id) && (err != nil || !record.Service) {
 			_, _ = p.launch(ctx, id, stdio{}, nil, "delete", "--force", id)
 		}
 		if err := os.RemoveAll(filepath.Join(p.home.runtimeDir(), id)); err != nil {
@@ -155,6 +167,11 @@ func (p *Provider) destroy(ctx context.Context, id string) error {
 	if err := os.RemoveAll(p.home.sandbox(id)); err != nil {
 		return models.Wrap(models.CodeSandbox, err, "the sandbox's folder cannot be removed")
 	}
+	p.mu.Lock()
+	if p.services[id] == running {
+		delete(p.services, id)
+	}
+	p.mu.Unlock()
 	return nil
 }
 
