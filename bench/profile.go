@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"os"
 	"os/exec"
@@ -107,11 +108,14 @@ func serveProfiled(args []string) (err error) {
 		err = errors.Join(err, profile.Close())
 	}()
 	server := d.Server()
-	server.Addr = c.Dispatch.Addr
+	listener, err := net.Listen("tcp", c.Dispatch.Addr)
+	if err != nil {
+		return err
+	}
 	group, ctx := errgroup.WithContext(ctx)
 	group.Go(func() error { return d.Run(ctx) })
 	group.Go(func() error {
-		if err := server.ListenAndServe(); !errors.Is(err, http.ErrServerClosed) {
+		if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
 			return err
 		}
 		return nil

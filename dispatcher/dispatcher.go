@@ -102,6 +102,12 @@ type Limits struct {
 	// rate, default 16 KiB/s.
 	SlowGrace time.Duration
 	SlowRate  int64
+	// BodyRate bounds, with SlowGrace, the time a client takes to send a body;
+	// default 1 KiB/s.
+	BodyRate int64
+	// ClientConnections bounds the connections of one client address, an IPv6
+	// client being a /64 network; default 2,048, negative for no bound.
+	ClientConnections int
 }
 
 func (l Limits) withDefaults() Limits {
@@ -128,6 +134,12 @@ func (l Limits) withDefaults() Limits {
 	}
 	if l.SlowRate == 0 {
 		l.SlowRate = 16 << 10
+	}
+	if l.BodyRate == 0 {
+		l.BodyRate = 1 << 10
+	}
+	if l.ClientConnections == 0 {
+		l.ClientConnections = 2048
 	}
 	return l
 }

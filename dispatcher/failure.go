@@ -79,6 +79,19 @@ func (d *Dispatcher) fail(x *exchange, f failure) {
 	writeOwn(x, f.status, "application/json; charset=utf-8", append(body, '\n'))
 }
 
+// refusal is the whole answer to bytes that are no request. Nothing is known of
+// who sent them, so it is JSON always.
+func (d *Dispatcher) refusal(f *fault) []byte {
+	id := newRequestID()
+	body, err := json.Marshal(failureBody{Error: f.text, Message: f.detail, RequestID: id, Timestamp: timestamp()})
+	if err != nil {
+		panic(fmt.Errorf("encode a failure: %w", err))
+	}
+	return fmt.Appendf(nil, "HTTP/1.1 %d %s\r\nCache-Control: no-store\r\nConnection: close\r\nContent-Length: %d\r\n"+
+		"Content-Type: application/json; charset=utf-8\r\nDate: %s\r\nX-Content-Type-Options: nosniff\r\nX-Request-Id: %s\r\n\r\n%s\n",
+		f.status, http.StatusText(f.status), len(body)+1, time.Now().UTC().Format(http.TimeFormat), id, body)
+}
+
 // writePage sends a small page that loads nothing and runs nothing.
 func writePage(x *exchange, status int, title, text string) {
 	page := fmt.Sprintf(pageTemplate, status, html.EscapeString(title), html.EscapeString(title), html.EscapeString(text), status, html.EscapeString(x.requestID))

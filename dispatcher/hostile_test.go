@@ -94,15 +94,17 @@ func TestHostile_pathsReachTheTenantAsTheyWereSent(t *testing.T) {
 	}
 }
 
-func TestHostile_absoluteFormNamesItsOwnHost(t *testing.T) {
+func TestHostile_absoluteFormNamesTheSameHostTwice(t *testing.T) {
 	w := newWorld(t, nil)
 	w.deploy("my-app", files{"/index.html": "start", "/a b.txt": "spaced"})
-	a := w.raw("GET http://my-app.localhost/a%20b.txt?x HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n", "GET")
+	a := w.raw("GET http://my-app.localhost/a%20b.txt?x HTTP/1.1\r\nHost: my-app.localhost\r\nConnection: close\r\n\r\n", "GET")
 	require.Equal(t, "spaced", a.body)
-	a = w.raw("GET http://my-app.localhost HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n", "GET")
+	a = w.raw("GET http://my-app.localhost HTTP/1.1\r\nHost: my-app.localhost\r\nConnection: close\r\n\r\n", "GET")
 	require.Equal(t, "start", a.body)
-	a = w.raw("GET http://my-app.localhost?x HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n", "GET")
+	a = w.raw("GET http://my-app.localhost?x HTTP/1.1\r\nHost: My-App.localhost\r\nConnection: close\r\n\r\n", "GET")
 	require.Equal(t, "start", a.body)
+	a = w.raw("GET http://my-app.localhost/ HTTP/1.1\r\nHost: other.localhost\r\n\r\n", "GET")
+	require.Equal(t, 400, a.status)
 }
 
 func TestHostile_oldAndPipelinedClientsAreServed(t *testing.T) {

@@ -10,12 +10,17 @@ import (
 const maxRequestID = 128
 
 // requestID gives the id a request came with, when it can stand in a log line
-// and a header as it is, else a new one: a version 4 UUID. Ids are labels, not
-// secrets, so a fast generator will do.
+// and a header as it is, else a new one.
 func requestID(r *http.Request) string {
 	if values := r.Header["X-Request-Id"]; len(values) == 1 && saneRequestID(values[0]) {
 		return values[0]
 	}
+	return newRequestID()
+}
+
+// newRequestID makes a version 4 UUID. Ids are labels, not secrets, so a fast
+// generator will do.
+func newRequestID() string {
 	var raw [16]byte
 	binary.LittleEndian.PutUint64(raw[:8], rand.Uint64())
 	binary.LittleEndian.PutUint64(raw[8:], rand.Uint64())

@@ -1,23 +1,196 @@
 package dispatcher
 
 import (
+	"context"
+	"crypto/tls"
 	stdlog "log"
+	"net"
 	"net/http"
+	"slices"
 	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
 
 	"github.com/sirupsen/logrus"
 )
 
-// Server is an http.Server for this dispatcher with its limits set. The caller
-// listens, serves and shuts it down.
-func (d *Dispatcher) Server() *http.Server {
-	return &http.Server{
-		Handler:           d,
-		ReadHeaderTimeout: d.opts.Limits.HeaderTimeout,
-		IdleTimeout:       d.opts.Limits.IdleTimeout,
-		MaxHeaderBytes:    d.opts.Limits.HeaderBytes,
-		ErrorLog:          stdlog.New(serverLog{d.opts.Log}, "", 0),
+// Server answers connections for a dispatcher: HTTP/1.1 through a guard that
+// refuses ambiguous requests and answers the commonest itself, HTTP/2 and the
+// rest by net/http. Its methods are safe for concurrent use; those that an
+// http.Server has too mean the same.
+type Server struct {
+	d      *Dispatcher
+	limits Limits
+	http   *http.Server
+	hard   atomic.Bool
+
+	mu      sync.Mutex
+	guards  map[*guardConn]struct{}
+	clients map[string]int
+}
+
+// Server makes a server for this dispatcher. The caller listens, serves and
+// shuts it down.
+func (d *Dispatcher) Server() *Server {
+	s := &Server{d: d, limits: d.opts.Limits, guards: make(map[*guardConn]struct{}), clients: make(map[string]int)}
+	protocols := new(http.Protocols)
+	protocols.SetHTTP1(true)
+	protocols.SetHTTP2(true)
+	protocols.SetUnencryptedHTTP2(true)
+	s.http = &http.Server{
+		Handler:     d,
+		Protocols:   protocols,
+		IdleTimeout: s.limits.IdleTimeout,
+		// The guard bounds headers on HTTP/1.1.
+		MaxHeaderBytes: s.limits.HeaderBytes,
+		HTTP2:          &http.HTTP2Config{SendPingTimeout: s.limits.IdleTimeout, WriteByteTimeout: s.limits.SlowGrace},
+		ErrorLog:       stdlog.New(serverLog{d.opts.Log}, "", 0),
+		ConnState:      connectionState,
 	}
+	return s
+}
+
+// Serve answers the connections of a listener until Shutdown or Close, and
+// returns http.ErrServerClosed then.
+func (s *Server) Serve(l net.Listener) error {
+	return s.http.Serve(&guardListener{Listener: l, server: s})
+}
+
+// ServeTLS is Serve for TLS. The configuration chooses certificates; HTTP/2 and
+// HTTP/1.1 are offered besides the protocols it names. A connection that agreed
+// on another protocol, such as acme-tls/1, ends with its handshake.
+func (s *Server) ServeTLS(l net.Listener, config *tls.Config) error {
+	config = config.Clone()
+	for _, protocol := range []string{"h2", "http/1.1"} {
+		if !slices.Contains(config.NextProtos, protocol) {
+			config.NextProtos = append(config.NextProtos, protocol)
+		}
+	}
+	return s.http.Serve(newTLSListener(s, l, config))
+}
+
+// Shutdown stops listening, ends idle connections and waits for answers under
+// way, but for those on upgraded connections, until ctx ends.
+func (s *Server) Shutdown(ctx context.Context) error {
+	ended := make(chan error, 1)
+	go func() { ended <- s.http.Shutdown(ctx) }()
+	wait := time.NewTicker(drainInterval)
+	defer wait.Stop()
+	done := false
+	var err error
+	for {
+		left := s.eachGuard((*guardConn).drain)
+		select {
+		case err = <-ended:
+			done = true
+		case <-wait.C:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+		if done && left == 0 {
+			return err
+		}
+	}
+}
+
+const drainInterval = 5 * time.Millisecond
+
+// Close ends all connections but upgraded ones at once.
+func (s *Server) Close() error {
+	s.hard.Store(true)
+	err := s.http.Close()
+	s.eachGuard(func(g *guardConn) { _ = g.Close() })
+	return err
+}
+
+func (s *Server) eachGuard(do func(*guardConn)) int {
+	s.mu.Lock()
+	all := make([]*guardConn, 0, len(s.guards))
+	for g := range s.guards {
+		all = append(all, g)
+	}
+	s.mu.Unlock()
+	for _, g := range all {
+		do(g)
+	}
+	return len(all)
+}
+
+func (s *Server) forget(g *guardConn) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.guards, g)
+}
+
+// guard puts a guard before a connection.
+func (s *Server) guard(conn net.Conn, release func()) *guardConn {
+	g := &guardConn{Conn: conn, server: s, release: release, fresh: true, parked: make(chan struct{}, 1)}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.guards[g] = struct{}{}
+	return g
+}
+
+// unencryptedHTTP2 says whether a connection may speak HTTP/2 by prior knowledge.
+func (s *Server) unencryptedHTTP2(g *guardConn) bool {
+	_, encrypted := g.Conn.(*tls.Conn)
+	return !encrypted
+}
+
+// connectionState tells a guard what net/http does with its connection.
+func connectionState(conn net.Conn, state http.ConnState) {
+	guarded, ok := conn.(interface{ guard() *guardConn })
+	if !ok {
+		return
+	}
+	switch g := guarded.guard(); state {
+	case http.StateIdle:
+		g.idle()
+	case http.StateHijacked:
+		g.phase = phaseRaw
+		g.server.forget(g)
+	}
+}
+
+// admit counts a connection against its client's address. Not ok means that the
+// address has all it may have.
+func (s *Server) admit(conn net.Conn) (release func(), ok bool) {
+	client := clientNetwork(conn.RemoteAddr())
+	if client == "" || s.limits.ClientConnections < 0 {
+		return func() {}, true
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.clients[client] >= s.limits.ClientConnections {
+		return nil, false
+	}
+	s.clients[client]++
+	return sync.OnceFunc(func() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		if s.clients[client]--; s.clients[client] == 0 {
+			delete(s.clients, client)
+		}
+	}), true
+}
+
+// clientNetwork is the address, or the /64 network of an IPv6 address, since
+// whoever has one of those has all of it. It is "" for what has no address.
+func clientNetwork(addr net.Addr) string {
+	tcp, ok := addr.(*net.TCPAddr)
+	if !ok {
+		return ""
+	}
+	ip := tcp.AddrPort().Addr().Unmap()
+	if ip.Is4() {
+		return ip.String()
+	}
+	network, err := ip.WithZone("").Prefix(64)
+	if err != nil {
+		return ""
+	}
+	return network.String()
 }
 
 // serverLog takes what net/http has to say: mostly clients that broke off,

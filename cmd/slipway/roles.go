@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io"
 	"net"
-	"net/http"
 	"os"
 	"path/filepath"
 	"runtime/debug"
@@ -134,7 +133,7 @@ func (p *platform) serveDispatcher(ctx context.Context, listener net.Listener) e
 	d, err := dispatcher.New(dispatcher.Options{
 		Domain: c.Dispatch.Domain, OwnHosts: c.Dispatch.OwnHosts, Reserved: c.Dispatch.ReservedNames(), Namespace: c.Dispatch.Namespace,
 		Version: version, Environment: c.Environment,
-		Routes: p.store, Invalidations: p.store, Blobs: p.blobs, Database: p.store, Storage: p.blobs, Log: p.log,
+		Routes: p.store, Invalidations: p.store, Presence: p.store, Blobs: p.blobs, Database: p.store, Storage: p.blobs, Log: p.log,
 		Limits: dispatcher.Limits{CacheBytes: c.Dispatch.CacheBytes},
 	})
 	if err != nil {
@@ -160,7 +159,14 @@ func relaxGC() {
 // drainTimeout is how long answers under way may take after a stop.
 const drainTimeout = 10 * time.Second
 
-func serveHTTP(ctx context.Context, server *http.Server, listener net.Listener) error {
+// httpServer is an http.Server, or one that is used alike.
+type httpServer interface {
+	Serve(net.Listener) error
+	Shutdown(context.Context) error
+	Close() error
+}
+
+func serveHTTP(ctx context.Context, server httpServer, listener net.Listener) error {
 	ended := make(chan error, 1)
 	go func() { ended <- server.Serve(listener) }()
 	select {
