@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"time"
 
 	"github.com/slipwayhq/slipway/assets"
 	"github.com/slipwayhq/slipway/blob"
@@ -52,7 +53,21 @@ func (a *Activities) Deploy(ctx context.Context, in models.StepInput) (models.De
 	if err != nil {
 		return models.DeployResult{}, err
 	}
+	if err := a.awaitRoutes(ctx, d.ProjectID); err != nil {
+		return models.DeployResult{}, err
+	}
 	return models.DeployResult{ReleaseID: release.ID, URL: a.SiteURL(project.WorkerName), Superseded: !live}, nil
+}
+
+// awaitTimeout is how long dispatchers may take to take note of a flip. One that
+// serves does within milliseconds, one that has gone is not waited for.
+const awaitTimeout = 30 * time.Second
+
+// awaitRoutes makes "live" mean that nobody who comes now gets an older answer.
+func (a *Activities) awaitRoutes(ctx context.Context, projectID string) error {
+	ctx, cancel := context.WithTimeout(ctx, awaitTimeout)
+	defer cancel()
+	return a.Store.AwaitRoutes(ctx, projectID)
 }
 
 // addWorker stores the release's server code and seals the variables it will

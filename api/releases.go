@@ -18,6 +18,8 @@ type Release struct {
 	Files        int       `json:"files" doc:"How many files it serves"`
 	Bytes        int64     `json:"bytes" doc:"Their size together"`
 	Live         bool      `json:"live" doc:"True for the one that answers"`
+	Worker       bool      `json:"worker" doc:"True when it has server code"`
+	PreviewURL   string    `json:"previewUrl" doc:"Where this release answers for as long as it is kept, whatever is live" example:"http://3kq5q2n7d4--my-shop.localhost:3005/"`
 	CreatedAt    time.Time `json:"createdAt" doc:"When it was made"`
 }
 
@@ -57,6 +59,9 @@ type rollbackInput struct {
 
 type rollbackOutput struct{ Body RollbackAnswer }
 
+// rollbackAwait bounds the wait for dispatchers to take note of a rollback.
+const rollbackAwait = 3 * time.Second
+
 func (s *Server) registerReleases() {
 	register(s, route{
 		id: "list-releases", method: http.MethodGet, path: "/projects/{id}/releases", tag: "Releases",
@@ -89,6 +94,7 @@ func (s *Server) releases(ctx context.Context, in *releasesInput) (*releasesOutp
 		list.Items = append(list.Items, Release{
 			ID: r.ID, ProjectID: r.ProjectID, DeploymentID: r.DeploymentID, Sequence: r.Sequence, Framework: r.Framework,
 			Files: r.Files, Bytes: r.Bytes, Live: r.ID == project.LiveReleaseID, CreatedAt: stamp(r.CreatedAt),
+			Worker: r.WorkerDigest != "", PreviewURL: s.opts.SiteURL(models.PreviewName(r.ID, project.WorkerName)),
 		})
 	}
 	return &releasesOutput{list}, nil
@@ -110,7 +116,15 @@ func (s *Server) rollback(ctx context.Context, in *rollbackInput) (*rollbackOutp
 	if err := s.opts.Store.Rollback(ctx, release); err != nil {
 		return nil, err
 	}
-	s.logOf(ctx).WithField("project", project.ID).WithField("release", release.ID).WithField("user", identityOf(ctx).UserID).Info("rolled back")
+	log := s.logOf(ctx).WithField("project", project.ID).WithField("release", release.ID)
+	log.WithField("user", identityOf(ctx).UserID).Info("rolled back")
+	// The rollback is done; the answer waits a moment so that whoever reads it
+	// finds it done everywhere.
+	await, cancel := context.WithTimeout(ctx, rollbackAwait)
+	defer cancel()
+	if err := s.opts.Store.AwaitRoutes(await, project.ID); err != nil {
+		log.WithError(err).Warn("rolled back, but not every dispatcher has taken note of it yet")
+	}
 	return &rollbackOutput{RollbackAnswer{
 		Success: true, ProjectID: project.ID, ReleaseID: release.ID, PreviousReleaseID: project.LiveReleaseID,
 		URL: s.opts.SiteURL(project.WorkerName), Message: "Rolled back", Timestamp: now(),

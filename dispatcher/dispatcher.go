@@ -22,6 +22,7 @@ import (
 	"github.com/sirupsen/logrus"
 
 	"github.com/slipwayhq/slipway/blob"
+	"github.com/slipwayhq/slipway/edge"
 	"github.com/slipwayhq/slipway/models"
 )
 
@@ -74,7 +75,12 @@ type Options struct {
 
 	Routes        Routes
 	Invalidations Invalidations
-	Blobs         Blobs
+	// Presence, when there is one, is told that this dispatcher serves and which
+	// changes of routes it has taken note of.
+	Presence Presence
+	Blobs    Blobs
+	// Workers runs releases with server code; nil where there are none.
+	Workers edge.Workers
 	// Database and Storage are what /health/detailed asks; nil ones are not checked.
 	Database, Storage Pinger
 	Log               logrus.FieldLogger
@@ -105,6 +111,9 @@ type Limits struct {
 	// BodyRate bounds, with SlowGrace, the time a client takes to send a body;
 	// default 1 KiB/s.
 	BodyRate int64
+	// AnswerTimeout bounds the time from the end of a request until its worker
+	// begins to answer; default 100 s.
+	AnswerTimeout time.Duration
 	// ClientConnections bounds the connections of one client address, an IPv6
 	// client being a /64 network; default 2,048, negative for no bound.
 	ClientConnections int
@@ -138,6 +147,9 @@ func (l Limits) withDefaults() Limits {
 	if l.BodyRate == 0 {
 		l.BodyRate = 1 << 10
 	}
+	if l.AnswerTimeout == 0 {
+		l.AnswerTimeout = 100 * time.Second
+	}
 	if l.ClientConnections == 0 {
 		l.ClientConnections = 2048
 	}
@@ -149,6 +161,7 @@ type Dispatcher struct {
 	opts     Options
 	hosts    hosts
 	routes   *routeTable
+	acks     *acks
 	releases *releases
 	bodies   *bodies
 	own      http.Handler
@@ -175,6 +188,9 @@ func New(opts Options) (*Dispatcher, error) {
 		releases: newReleases(opts.Blobs, opts.Limits.CacheBytes/4),
 		bodies:   newBodies(opts.Blobs, opts.Limits.CacheBytes-opts.Limits.CacheBytes/4, opts.Limits.CachedFileBytes),
 		debug:    debugEnabled(opts.Log),
+	}
+	if opts.Presence != nil {
+		d.acks = newAcks(opts.Presence, d.refresh, opts.Log)
 	}
 	d.own = d.ownRoutes()
 	return d, nil
@@ -216,7 +232,7 @@ type exchange struct {
 
 // refused answers requests that no target should see.
 func (d *Dispatcher) refused(x *exchange) bool {
-	if x.r.ContentLength != 0 {
+	if x.r.ContentLength != 0 && x.r.ProtoMajor == 1 {
 		// Files do not read bodies. The connection ends with the answer: waiting
 		// for the body could take as long as a client likes, and one that is
 		// chunked may hide a second request from a proxy that went by a
@@ -256,6 +272,10 @@ func (d *Dispatcher) serveTarget(x *exchange, target target) {
 	release, err := d.releases.get(x.r.Context(), route)
 	if err != nil {
 		d.failInternal(x, err)
+		return
+	}
+	if route.WorkerDigest != "" {
+		d.serveHybrid(x, target, route, release)
 		return
 	}
 	d.serveStatic(x, target, release)

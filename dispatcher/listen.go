@@ -3,6 +3,7 @@ package dispatcher
 import (
 	"context"
 	"math/rand/v2"
+	"sync"
 	"time"
 
 	"github.com/slipwayhq/slipway/models"
@@ -17,6 +18,11 @@ const (
 // and returns nil then. A dispatcher that is not running serves all the same,
 // but looks at PostgreSQL again for every route that is older than a second.
 func (d *Dispatcher) Run(ctx context.Context) error {
+	var running sync.WaitGroup
+	defer running.Wait()
+	if d.acks != nil {
+		running.Go(func() { d.acks.run(ctx) })
+	}
 	if d.opts.Invalidations == nil {
 		<-ctx.Done()
 		return nil
@@ -27,7 +33,7 @@ func (d *Dispatcher) Run(ctx context.Context) error {
 			wait = firstRelisten
 			d.routes.resync()
 			d.routes.heard.Store(true)
-		}, d.routes.invalidate)
+		}, d.routeChanged)
 		d.routes.heard.Store(false)
 		if ctx.Err() != nil {
 			return nil
@@ -42,5 +48,14 @@ func (d *Dispatcher) Run(ctx context.Context) error {
 			return nil
 		}
 		wait = min(wait*2, maxRelisten)
+	}
+}
+
+// routeChanged is told of each announced change, one at a time.
+func (d *Dispatcher) routeChanged(payload string) {
+	key, generation := models.ParseRouteChange(payload)
+	d.routes.invalidate(key)
+	if d.acks != nil && generation > 0 {
+		d.acks.seen(key, generation)
 	}
 }

@@ -111,6 +111,11 @@ func (t *routeTable) get(ctx context.Context, key string) (*models.Route, error)
 	return route, err
 }
 
+// known says whether requests are answered by this route from memory.
+func (t *routeTable) known(key string) bool {
+	return (*t.shard(key).entries.Load())[key] != nil
+}
+
 // load reads a route once for all that wait for it.
 func (t *routeTable) load(ctx context.Context, shard *routeShard, key string) (*models.Route, error) {
 	select {

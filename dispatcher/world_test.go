@@ -20,11 +20,12 @@ import (
 	"github.com/slipwayhq/slipway/assets"
 	"github.com/slipwayhq/slipway/blob"
 	"github.com/slipwayhq/slipway/blob/fs"
+	"github.com/slipwayhq/slipway/dev/postgres/pgtest"
 	"github.com/slipwayhq/slipway/dispatcher"
 	"github.com/slipwayhq/slipway/models"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { goleak.VerifyTestMain(pgtest.Wrap(m)) }
 
 // board is a routes table in memory that announces its changes, with a switch
 // for the connection to it.
@@ -162,6 +163,7 @@ type world struct {
 	t     testing.TB
 	board *board
 	blobs *fs.Store
+	scope string
 	root  string
 	d     *dispatcher.Dispatcher
 	addr  string
@@ -177,7 +179,7 @@ func newWorld(t testing.TB, change func(*dispatcher.Options)) *world {
 	require.NoError(t, err)
 	log := logrus.New()
 	log.SetOutput(io.Discard)
-	w := &world{t: t, board: newBoard(), blobs: store, root: root}
+	w := &world{t: t, board: newBoard(), blobs: store, scope: org, root: root}
 	opts := dispatcher.Options{
 		Domain: "localhost", Namespace: "test-dispatcher", Version: "1.2.3", Environment: "test",
 		Routes: w.board, Invalidations: w.board, Blobs: store, Database: w.board, Storage: store, Log: log,
@@ -245,7 +247,7 @@ func (w *world) release(config assets.Config, content files) string {
 }
 
 func (w *world) put(text string) string {
-	key, err := blob.PutBytes(context.Background(), w.blobs, org, []byte(text))
+	key, err := blob.PutBytes(context.Background(), w.blobs, w.scope, []byte(text))
 	require.NoError(w.t, err)
 	return key.Digest
 }

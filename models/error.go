@@ -65,6 +65,7 @@ const (
 	CodeVariableNotFound Code = "VARIABLE_NOT_FOUND"
 	CodeRolloutNotFound  Code = "ROLLOUT_NOT_FOUND"
 	CodeCertificate      Code = "CERTIFICATE_UNAVAILABLE"
+	CodeDispatcher       Code = "DISPATCHER_UNAVAILABLE"
 	CodeInternal         Code = "INTERNAL_ERROR"
 )
 
@@ -113,6 +114,7 @@ var codeTable = map[Code]codeRow{
 	CodeVariableNotFound:   {http.StatusNotFound, ClassUser},
 	CodeRolloutNotFound:    {http.StatusNotFound, ClassUser},
 	CodeCertificate:        {http.StatusServiceUnavailable, ClassPlatform},
+	CodeDispatcher:         {http.StatusServiceUnavailable, ClassPlatform},
 	CodeInternal:           {http.StatusInternalServerError, ClassPlatform},
 }
 

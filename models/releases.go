@@ -2,6 +2,8 @@ package models
 
 import (
 	"context"
+	"errors"
+	"strings"
 	"time"
 
 	"gorm.io/gorm"
@@ -98,23 +100,69 @@ func flip(tx *gorm.DB, p Project, r Release, mark int64) error {
 	if err != nil {
 		return err
 	}
-	key := WorkerRouteKey(p.WorkerName)
-	err = tx.Exec(`INSERT INTO routes (key, project_id, organization_id, worker_name, release_id, manifest_digest, worker_digest, generation, updated_at)
-		VALUES (?, ?, ?, ?, ?, ?, ?, nextval('route_generations'), ?)
-		ON CONFLICT (key) DO UPDATE SET project_id = excluded.project_id, organization_id = excluded.organization_id,
-			worker_name = excluded.worker_name, release_id = excluded.release_id, manifest_digest = excluded.manifest_digest,
-			worker_digest = excluded.worker_digest, canary_release_id = '', canary_manifest_digest = '', canary_worker_digest = '',
-			canary_percent = 0, generation = excluded.generation, updated_at = excluded.updated_at`,
-		key, p.ID, p.OrganizationID, p.WorkerName, r.ID, r.ManifestDigest, r.WorkerDigest, now).Error
+	err = tx.Exec(`INSERT INTO routes (key, project_id, organization_id, worker_name, release_id, manifest_digest, generation)
+		VALUES (?, ?, ?, ?, ?, '', 0) ON CONFLICT (key) DO NOTHING`,
+		WorkerRouteKey(p.WorkerName), p.ID, p.OrganizationID, p.WorkerName, r.ID).Error
 	if err != nil {
 		return err
 	}
-	return tx.Exec("SELECT pg_notify(?, ?)", RoutesChannel, key).Error
+	return moveRoutes(tx, p.ID, `release_id = ?, manifest_digest = ?, worker_digest = ?,
+		canary_release_id = '', canary_manifest_digest = '', canary_worker_digest = '', canary_percent = 0`,
+		r.ID, r.ManifestDigest, r.WorkerDigest)
 }
 
 // Route reads the route with that key; CodeNotFound when nothing answers there.
+// A worker name of the form <release>--<worker> that is nobody's own is the
+// preview of that release.
 func (s *Store) Route(ctx context.Context, key string) (Route, error) {
 	var row Route
 	err := s.with(ctx).Where("key = ?", key).Take(&row).Error
-	return row, notFound(err, Errorf(CodeNotFound, "Nothing is deployed there."))
+	if errors.Is(err, gorm.ErrRecordNotFound) {
+		if worker, ok := strings.CutPrefix(key, WorkerRouteKey("")); ok && strings.Contains(worker, "--") {
+			return s.previewRoute(ctx, key, worker)
+		}
+	}
+	return row, notFound(err, errNothingDeployed())
+}
+
+func errNothingDeployed() *Error { return Errorf(CodeNotFound, "Nothing is deployed there.") }
+
+const (
+	// shortReleaseLength is how much of a release's id its preview address shows:
+	// 50 random bits.
+	shortReleaseLength = 10
+	minShortRelease    = 8
+)
+
+// ShortReleaseID is a release as it stands in its preview address.
+func ShortReleaseID(id string) string {
+	return strings.TrimPrefix(id, PrefixRelease+"_")[:shortReleaseLength]
+}
+
+// PreviewName is the worker name under which one release always answers.
+func PreviewName(releaseID, workerName string) string {
+	return ShortReleaseID(releaseID) + "--" + workerName
+}
+
+// previewRoute finds the release whose id begins as the name does.
+func (s *Store) previewRoute(ctx context.Context, key, name string) (Route, error) {
+	short, worker, _ := strings.Cut(name, "--")
+	if len(short) < minShortRelease || strings.ContainsFunc(short, func(c rune) bool { return (c < 'a' || c > 'z') && (c < '2' || c > '7') }) {
+		return Route{}, errNothingDeployed()
+	}
+	var rows []Release
+	err := s.with(ctx).Select("releases.*").Joins("JOIN projects p ON p.id = releases.project_id").
+		Where("p.worker_name = ? AND releases.id LIKE ? AND checked_at IS NOT NULL", worker, PrefixRelease+`\_`+short+"%").
+		Limit(2).Find(&rows).Error
+	if err != nil {
+		return Route{}, dbError(err)
+	}
+	if len(rows) != 1 {
+		return Route{}, errNothingDeployed()
+	}
+	r := rows[0]
+	return Route{
+		Key: key, ProjectID: r.ProjectID, OrganizationID: r.OrganizationID, WorkerName: worker, ReleaseID: r.ID,
+		ManifestDigest: r.ManifestDigest, WorkerDigest: r.WorkerDigest, Preview: true, UpdatedAt: r.CreatedAt,
+	}, nil
 }

@@ -133,7 +133,10 @@ type Route struct {
 	// Generation grows with every flip of any route, so that a slow load can be
 	// told from a newer one.
 	Generation int64
-	UpdatedAt  time.Time
+	// Preview says that the route is one release's own address: it never changes
+	// and is no row.
+	Preview   bool `gorm:"-"`
+	UpdatedAt time.Time
 }
 
 // Domain is a custom host name of a project.
@@ -155,7 +158,7 @@ type LogChunk struct {
 }
 
 // RoutesChannel is where route changes are announced with NOTIFY; the payload
-// is the route's key.
+// is a RouteChange.
 const RoutesChannel = "slipway_routes"
 
 // WorkerRouteKey is the key of the route of a worker name.

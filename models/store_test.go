@@ -308,7 +308,9 @@ func TestListen_hearsAFlip(t *testing.T) {
 	require.NoError(t, err)
 	select {
 	case got := <-heard:
-		require.Equal(t, "w:site", got)
+		key, generation := models.ParseRouteChange(got)
+		require.Equal(t, "w:site", key)
+		require.Positive(t, generation)
 	case <-ctx.Done():
 		t.Fatal("no notification")
 	}
