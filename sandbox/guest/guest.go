@@ -35,6 +35,8 @@ const (
 	CommandPackTree = "pack-tree"
 	// CommandCopy copies the first folder's content to the second.
 	CommandCopy = "copy"
+	// CommandBundle bundles the worker of a built project.
+	CommandBundle = "bundle"
 	// CommandProbe looks at the sandbox from the inside and writes a Probe.
 	CommandProbe = "probe"
 )
@@ -48,6 +50,8 @@ const (
 	// ExitAbsent says that the folder asked for does not exist.
 	ExitAbsent = 4
 	ExitFailed = 5
+	// ExitUnbundled says that a worker's code is wrong; stderr and stdout say where.
+	ExitUnbundled = 6
 	// ExitNotExecutable and ExitNotFound are a shell's.
 	ExitNotExecutable = 126
 	ExitNotFound      = 127
@@ -77,6 +81,8 @@ func Main(args []string) int {
 		return exit(packMain(rest, true))
 	case CommandCopy:
 		return exit(copyMain(rest))
+	case CommandBundle:
+		return bundleMain()
 	case CommandProbe:
 		return exit(probeMain())
 	}
