@@ -18,6 +18,9 @@ type Request struct {
 	Query string
 	// Header is only read.
 	Header http.Header
+	// FilesOnly leaves not_found_handling out: what neither a file nor a redirect
+	// answers is Missing. It is for sites beside a worker, which answers the rest.
+	FilesOnly bool
 }
 
 // Response says what to answer. Bytes are named, not held.
@@ -102,6 +105,9 @@ func (s *Site) Plan(req Request) Response {
 		// A rewrite must not show its target's address, so the redirect that
 		// html_handling would give is followed here.
 		decision = s.Match(decision.Location)
+	}
+	if req.FilesOnly && decision.Fallback {
+		decision = Decision{}
 	}
 	switch decision.Outcome {
 	case RedirectTo:
