@@ -29,20 +29,34 @@ type release struct {
 	site  *assets.Site
 }
 
-// releases keeps prepared manifests in memory.
+// noFiles is the site of a release that is a worker alone.
+var noFiles = func() *assets.Site {
+	site, err := assets.NewSite(&assets.Manifest{Version: assets.ManifestVersion})
+	if err != nil {
+		panic(err)
+	}
+	return site
+}()
+
+// releases keeps prepared manifests in memory, and of releases with server code
+// how files and worker share the paths.
 type releases struct {
-	blobs Blobs
-	kept  *cache[*release]
-	loads singleflight.Group
+	blobs  Blobs
+	kept   *cache[*release]
+	shared *cache[*sharing]
+	loads  singleflight.Group
 }
 
 func newReleases(blobs Blobs, limit int64) *releases {
-	return &releases{blobs: blobs, kept: newCache[*release](limit)}
+	return &releases{blobs: blobs, kept: newCache[*release](limit - limit/8), shared: newCache[*sharing](limit / 8)}
 }
 
 // get finds the release a route points at.
 func (c *releases) get(ctx context.Context, route *models.Route) (*release, error) {
 	key := blob.Key{Scope: route.OrganizationID, Digest: route.ManifestDigest}
+	if key.Digest == "" {
+		return &release{scope: key.Scope, site: noFiles}, nil
+	}
 	if kept, ok := c.kept.get(key); ok {
 		return kept, nil
 	}

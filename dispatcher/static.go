@@ -11,13 +11,11 @@ import (
 
 // serveStatic answers from a release's files.
 func (d *Dispatcher) serveStatic(x *exchange, target target, release *release) {
-	answer := release.site.Plan(assets.Request{
-		Method: x.r.Method,
-		Host:   target.host,
-		Path:   target.path,
-		Query:  target.query,
-		Header: x.r.Header,
-	})
+	d.serveAnswer(x, target, release, release.site.Plan(d.fileRequest(x.r, target, false)))
+}
+
+// serveAnswer sends what a release's files answer.
+func (d *Dispatcher) serveAnswer(x *exchange, target target, release *release, answer assets.Response) {
 	if answer.Missing && wantsHTML(x.r) {
 		// A release without a page for this gets ours, so that a person does
 		// not look at an empty window.
