@@ -1,0 +1,175 @@
+package certs
+
+import (
+	"context"
+	"encoding/base64"
+	"fmt"
+	"net"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/mholt/acmez/v3"
+	"github.com/mholt/acmez/v3/acme"
+	"github.com/miekg/dns"
+
+	"github.com/slipwayhq/slipway/models"
+)
+
+// DNS01 is a name server that takes updates (RFC 2136) signed with a shared key
+// (RFC 8945), for the challenges of the wildcard certificate.
+type DNS01 struct {
+	// Server is the primary of the zone, "host:port" or "host".
+	Server string
+	// Zone is the zone that is updated, default the domain.
+	Zone string
+	// KeyName names the key, with its algorithm in front as nsupdate takes it
+	// ("hmac-sha512:name"); hmac-sha256 without. "" sends unsigned updates.
+	KeyName string
+	// KeySecret is the key in base64.
+	KeySecret string
+}
+
+func (d DNS01) enabled() bool { return d.Server != "" }
+
+func (d DNS01) check(domain string) error {
+	if !d.enabled() {
+		return nil
+	}
+	if _, err := base64.StdEncoding.DecodeString(d.KeySecret); err != nil || (d.KeyName == "") != (d.KeySecret == "") {
+		return models.Errorf(models.CodeValidation, "ACME_DNS01_KEY_SECRET must be the key named by ACME_DNS01_KEY_NAME, in base64")
+	}
+	if zone := strings.Trim(d.Zone, "."); zone != "" && !dns.IsSubDomain(dns.Fqdn(zone), dns.Fqdn(domain)) {
+		return models.Errorf(models.CodeValidation, "ACME_DNS01_ZONE %s does not hold %s", d.Zone, domain)
+	}
+	if _, _, ok := d.key(); !ok {
+		return models.Errorf(models.CodeValidation, "ACME_DNS01_KEY_NAME names an algorithm other than hmac-sha224, -sha256, -sha384 and -sha512")
+	}
+	return nil
+}
+
+// key splits the algorithm off the key's name.
+func (d DNS01) key() (name, algorithm string, ok bool) {
+	algorithm, name, found := strings.Cut(d.KeyName, ":")
+	if !found {
+		return dns.Fqdn(d.KeyName), dns.HmacSHA256, true
+	}
+	algorithm = dns.Fqdn(strings.ToLower(algorithm))
+	known := []string{dns.HmacSHA224, dns.HmacSHA256, dns.HmacSHA384, dns.HmacSHA512}
+	return dns.Fqdn(name), algorithm, slices.Contains(known, algorithm)
+}
+
+// dnsSolver puts challenges into the zone and takes them out. It talks to the
+// zone's primary alone, with neither resolver nor knowledge of other zones.
+type dnsSolver struct {
+	server, zone         string
+	keyName, algorithm   string
+	client               *dns.Client
+	patience, everyCheck time.Duration
+}
+
+const (
+	dnsTimeout  = 10 * time.Second
+	dnsPatience = 2 * time.Minute
+	// challengeTTL bounds how long a resolver may believe an earlier challenge.
+	challengeTTL = 60
+)
+
+func newDNSSolver(opts DNS01, domain string) *dnsSolver {
+	s := &dnsSolver{
+		server: opts.Server, zone: dns.Fqdn(strings.Trim(opts.Zone, ".")),
+		client: &dns.Client{Net: "tcp", Timeout: dnsTimeout}, patience: dnsPatience, everyCheck: 500 * time.Millisecond,
+	}
+	if _, _, err := net.SplitHostPort(s.server); err != nil {
+		s.server = net.JoinHostPort(strings.Trim(s.server, "[]"), "53")
+	}
+	if s.zone == "." {
+		s.zone = dns.Fqdn(domain)
+	}
+	if opts.KeyName != "" {
+		s.keyName, s.algorithm, _ = opts.key()
+		s.client.TsigSecret = map[string]string{s.keyName: opts.KeySecret}
+	}
+	return s
+}
+
+// Present implements acmez.Solver: it adds the record to whatever else has the
+// name, such as the challenge of the domain itself beside that of *.domain.
+func (s *dnsSolver) Present(ctx context.Context, challenge acme.Challenge) error {
+	update := new(dns.Msg).SetUpdate(s.zone)
+	update.Insert([]dns.RR{record(challenge)})
+	return s.update(ctx, update)
+}
+
+// CleanUp implements acmez.Solver.
+func (s *dnsSolver) CleanUp(ctx context.Context, challenge acme.Challenge) error {
+	update := new(dns.Msg).SetUpdate(s.zone)
+	update.Remove([]dns.RR{record(challenge)})
+	return s.update(context.WithoutCancel(ctx), update)
+}
+
+// Wait implements acmez.Waiter: until the server gives the record to those who
+// ask. Servers behind it have until the authority asks, as a rule a second later;
+// they were notified (RFC 1996).
+func (s *dnsSolver) Wait(ctx context.Context, challenge acme.Challenge) error {
+	ctx, cancel := context.WithTimeout(ctx, s.patience)
+	defer cancel()
+	want := record(challenge)
+	for {
+		present, err := s.has(ctx, want)
+		if present {
+			return nil
+		}
+		pause := time.NewTimer(s.everyCheck)
+		select {
+		case <-pause.C:
+		case <-ctx.Done():
+			pause.Stop()
+			if err != nil {
+				return fmt.Errorf("ask the name server for the challenge: %w", err)
+			}
+			return fmt.Errorf("the name server took the challenge and does not give it out: %w", ctx.Err())
+		}
+	}
+}
+
+func record(challenge acme.Challenge) *dns.TXT {
+	return &dns.TXT{
+		Hdr: dns.RR_Header{Name: dns.Fqdn(challenge.DNS01TXTRecordName()), Rrtype: dns.TypeTXT, Class: dns.ClassINET, Ttl: challengeTTL},
+		Txt: []string{challenge.DNS01KeyAuthorization()},
+	}
+}
+
+func (s *dnsSolver) update(ctx context.Context, update *dns.Msg) error {
+	if s.keyName != "" {
+		update.SetTsig(s.keyName, s.algorithm, 300, time.Now().Unix())
+	}
+	answer, _, err := s.client.ExchangeContext(ctx, update, s.server)
+	if err != nil {
+		return fmt.Errorf("update zone %s at %s: %w", s.zone, s.server, err)
+	}
+	if answer.Rcode != dns.RcodeSuccess {
+		return fmt.Errorf("update zone %s at %s: the server answers %s", s.zone, s.server, dns.RcodeToString[answer.Rcode])
+	}
+	return nil
+}
+
+func (s *dnsSolver) has(ctx context.Context, want *dns.TXT) (bool, error) {
+	question := new(dns.Msg).SetQuestion(want.Hdr.Name, dns.TypeTXT)
+	question.RecursionDesired = false
+	answer, _, err := s.client.ExchangeContext(ctx, question, s.server)
+	if err != nil {
+		return false, err
+	}
+	for _, rr := range answer.Answer {
+		if txt, ok := rr.(*dns.TXT); ok && strings.Join(txt.Txt, "") == want.Txt[0] {
+			return true, nil
+		}
+	}
+	return false, nil
+}
+
+var (
+	_ acmez.Solver = (*dnsSolver)(nil)
+	_ acmez.Waiter = (*dnsSolver)(nil)
+)
