@@ -264,6 +264,18 @@ func TestRun_bundledOutputIsCollectedByTheRules(t *testing.T) {
 	require.Equal(t, []string{"index.html"}, b.assets())
 }
 
+func TestRun_whatAToolAsksForByDefaultIsANoteOnly(t *testing.T) {
+	b := build(t, map[string]string{
+		".wrangler/deploy/config.json": `{"configPath":"../../dist/server/wrangler.json"}`,
+		"dist/server/wrangler.json":    `{"main":"entry.mjs","no_bundle":true,"compatibility_date":"2026-10-12","kv_namespaces":[{"binding":"SESSION"}],"images":{"binding":"IMAGES"},"previews":{"images":{"binding":"IMAGES"}}}`,
+		"dist/server/entry.mjs":        hello,
+	})
+	require.Equal(t, []string{"esModule entry.mjs"}, b.modules())
+	require.Contains(t, b.log, `"images" (IMAGES) has no effect here`)
+	b = build(t, map[string]string{"wrangler.jsonc": settings(`, "images": {"binding": "IMAGES"}`), "src/index.ts": hello})
+	require.Contains(t, b.refused(), "no images binding", "what the owner asks for is refused")
+}
+
 func TestRun_chosenDateInTheFutureIsRefused(t *testing.T) {
 	b := build(t, map[string]string{"wrangler.json": `{"main":"i.js","compatibility_date":"2027-01-01"}`, "i.js": hello})
 	require.Contains(t, b.refused(), "knows dates up to 2026-11-17")

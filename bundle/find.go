@@ -56,12 +56,9 @@ func (p *plan) readSettings(own string) error {
 	if err != nil {
 		return models.Errorf(models.CodeBuildFailed, "%s names %s, which is not there after the build.", redirectFile, p.show(file))
 	}
-	p.Settings, err = ParseSettings(p.show(file), content)
-	if err != nil {
-		return err
-	}
-	p.Generated, p.dir = generated, filepath.Dir(file)
-	return nil
+	p.Settings, err = parseSettings(p.show(file), content, generated)
+	p.dir = filepath.Dir(file)
+	return err
 }
 
 // redirect gives the settings file that a build tool generated; "" for none.

@@ -19,6 +19,9 @@ type key struct {
 	note string
 	// refused says what to do instead; the build fails.
 	refused string
+	// byDefault, with refused, is for what a build tool sets without being asked:
+	// in settings it generated, this is a note instead.
+	byDefault string
 	// silent says, to readers of this table, why nobody needs to be told.
 	silent string
 }
@@ -65,6 +68,7 @@ var keys = map[string]key{
 	"dev":                 {silent: "for wrangler dev"},
 	"send_metrics":        {silent: "about wrangler itself"},
 	"workers_dev":         {silent: "the project's address is its worker name's"},
+	"previews":            {silent: "about Cloudflare's own previews"},
 	"preview_urls":        {silent: "every release has an address of its own"},
 	"observability":       {silent: "the worker's log is always kept"},
 	"upload_source_maps":  {silent: "source maps are always kept, for error reports"},
@@ -88,16 +92,20 @@ var keys = map[string]key{
 	"d1_databases":    {refused: "D1 databases are not available here. Use a database that the worker reaches with fetch, or " + useKV},
 	"r2_buckets":      {refused: "there are no R2 buckets here. Reach an S3-compatible store with fetch, or " + useKV},
 
-	"queues":                    {refused: "there are no queues here. Do the work in the request, or after it with ctx.waitUntil"},
-	"triggers":                  {refused: "workers are not started by a clock here. Remove triggers, and call the worker over HTTP from a scheduler"},
-	"services":                  {refused: "there are no bindings between workers here. Call the other worker at its address with fetch"},
-	"workflows":                 {refused: "there are no Workflows here"},
-	"ai":                        {refused: "there is no AI binding here; " + useFetch},
-	"ai_search":                 {refused: "there is no AI binding here; " + useFetch},
-	"ai_search_namespaces":      {refused: "there is no AI binding here; " + useFetch},
-	"agent_memory":              {refused: "there is no AI binding here; " + useFetch},
-	"browser":                   {refused: "there is no browser binding here; " + useFetch},
-	"images":                    {refused: "there is no images binding here; transform images in the build, or with a service"},
+	"queues":               {refused: "there are no queues here. Do the work in the request, or after it with ctx.waitUntil"},
+	"triggers":             {refused: "workers are not started by a clock here. Remove triggers, and call the worker over HTTP from a scheduler"},
+	"services":             {refused: "there are no bindings between workers here. Call the other worker at its address with fetch"},
+	"workflows":            {refused: "there are no Workflows here"},
+	"ai":                   {refused: "there is no AI binding here; " + useFetch},
+	"ai_search":            {refused: "there is no AI binding here; " + useFetch},
+	"ai_search_namespaces": {refused: "there is no AI binding here; " + useFetch},
+	"agent_memory":         {refused: "there is no AI binding here; " + useFetch},
+	"browser":              {refused: "there is no browser binding here; " + useFetch},
+	"images": {
+		refused: "there is no images binding here; transform images in the build, or with a service",
+		// @astrojs/cloudflare asks for it unless another imageService is set.
+		byDefault: `there is no images binding here; where the adapter has an imageService, set it to "compile" or "passthrough"`,
+	},
 	"media":                     {refused: "there is no media binding here; " + useFetch},
 	"stream":                    {refused: "there is no stream binding here; " + useFetch},
 	"hyperdrive":                {refused: "there is no Hyperdrive here; use a database that the worker reaches with fetch"},

@@ -68,7 +68,14 @@ type Rule struct {
 // decides the format and appears in messages. models.CodeBuildFailed names the
 // first key that cannot be honoured and says what to do about it.
 func ParseSettings(name string, content []byte) (*Settings, error) {
+	return parseSettings(name, content, false)
+}
+
+// parseSettings also reads what a build tool generated, which asks for some
+// things by default.
+func parseSettings(name string, content []byte, generated bool) (*Settings, error) {
 	s := newSettings(name)
+	s.Generated = generated
 	if len(content) > maxSettingsBytes {
 		return nil, s.errorf("is larger than %d KiB", maxSettingsBytes>>10)
 	}
@@ -145,6 +152,8 @@ func (s *Settings) take(key string, value json.RawMessage) error {
 		return nil
 	case !ok:
 		return s.errorf("the setting %q is not known here. Remove it, or move what it does into the code", key)
+	case known.byDefault != "" && s.Generated:
+		s.note("%q%s has no effect here: %s", key, bindingsIn(value), known.byDefault)
 	case known.refused != "":
 		return s.errorf("the setting %q%s is not supported: %s", key, bindingsIn(value), known.refused)
 	case known.note != "":
