@@ -133,13 +133,28 @@ func TestDetect_withoutBuildScriptRunsTheFrameworkItself(t *testing.T) {
 	}
 }
 
-func TestDetect_nuxtIsGeneratedEvenIfItsBuildMakesAServer(t *testing.T) {
-	server := detect(t, memory{"package.json": `{"scripts":{"build":"nuxt build"},"dependencies":{"nuxt":"4"}}`})
-	require.Equal(t, "npm exec --no -- nuxt generate", strings.Join(server.Build, " "))
-	script := detect(t, memory{"package.json": `{"scripts":{"build":"nuxt build","generate":"nuxt generate"},"dependencies":{"nuxt":"4"}}`})
-	require.Equal(t, "npm run generate", strings.Join(script.Build, " "))
-	static := detect(t, memory{"package.json": `{"scripts":{"build":"nuxi generate"},"dependencies":{"nuxt":"4"}}`})
-	require.Equal(t, "npm run build", strings.Join(static.Build, " "))
+func TestDetect_nuxtRendersOnAServerUnlessItsBuildGenerates(t *testing.T) {
+	server := detect(t, memory{"package.json": `{"scripts":{"build":"nuxt build","generate":"nuxt generate"},"dependencies":{"nuxt":"4"}}`})
+	require.Equal(t, "npm run build", strings.Join(server.Build, " "))
+	require.Equal(t, "cloudflare_module", server.Env["NITRO_PRESET"])
+	require.Equal(t, &framework.WorkerPlan{
+		Outputs: []framework.WorkerOutput{{Main: ".output/server/index.mjs", Assets: ".output/public"}}, Required: true,
+	}, server.Worker)
+	bare := detect(t, memory{"package.json": `{"dependencies":{"nuxt":"4"}}`})
+	require.Equal(t, "npm exec --no -- nuxt build", strings.Join(bare.Build, " "))
+
+	for name, files := range map[string]memory{
+		"script":        {"package.json": `{"scripts":{"build":"nuxi generate"},"dependencies":{"nuxt":"4"}}`},
+		"only generate": {"package.json": `{"scripts":{"generate":"nuxt generate"},"dependencies":{"nuxt":"4"}}`},
+		"prerender":     {"package.json": `{"scripts":{"build":"nuxt build --prerender"},"dependencies":{"nuxt":"4"}}`},
+		"preset":        {"package.json": `{"scripts":{"build":"nuxt build"},"dependencies":{"nuxt":"4"}}`, "nuxt.config.ts": "export default defineNuxtConfig({ nitro: { preset: 'github_pages' } })"},
+		"command":       {"package.json": `{"scripts":{"build":"nuxt build"},"dependencies":{"nuxt":"4"}}`, "slipway.json": `{"buildCommand":"npx nuxt generate"}`},
+		"output":        {"package.json": `{"scripts":{"build":"nuxt generate"},"dependencies":{"nuxt":"4"}}`, "slipway.json": `{"outputDirectory":".output/public"}`},
+	} {
+		plan := detect(t, files)
+		require.Nil(t, plan.Worker, name)
+		require.NotContains(t, plan.Env, "NITRO_PRESET", name)
+	}
 }
 
 func TestDetect_angularOutputComesFromItsWorkspace(t *testing.T) {
@@ -194,7 +209,7 @@ func TestDetect_buildInPlaceServesTheRoot(t *testing.T) {
 }
 
 func TestDetect_saysWhatIsMissing(t *testing.T) {
-	require.Contains(t, refusal(t, memory{"README.md": ""}), "no package.json and no index.html")
+	require.Contains(t, refusal(t, memory{"README.md": ""}), "no package.json, no index.html")
 	require.Contains(t, refusal(t, memory{"package.json": `{"name":"x"}`}), "no build script")
 	require.Contains(t, refusal(t, memory{"package.json": `{"name":`}), "package.json is not a valid JSON object")
 	require.Contains(t, refusal(t, memory{"package.json": viteManifest, "package-lock.json": "{"}), "package-lock.json is not valid JSON")
@@ -285,13 +300,14 @@ func TestFindOutput_refusesServerPrograms(t *testing.T) {
 	has["dist/server/chunks"] = true
 	_, err = framework.FindOutput(plan, exists)
 	require.Equal(t, models.CodeBuildFailed, models.CodeOf(err))
-	require.Contains(t, models.MessageOf(err), "server adapter")
+	require.Contains(t, models.MessageOf(err), "@astrojs/cloudflare")
 }
 
 func TestFindOutput_nextWithoutExportSaysSo(t *testing.T) {
 	plan := detect(t, memory{"package.json": `{"scripts":{"build":"next build"},"dependencies":{"next":"16"}}`})
 	_, err := framework.FindOutput(plan, func(dir string) bool { return dir == ".next" })
 	require.Contains(t, models.MessageOf(err), `output: "export"`)
+	require.Contains(t, models.MessageOf(err), "@opennextjs/cloudflare")
 }
 
 func TestPublished_leavesOutWhatIsNotTheSite(t *testing.T) {

@@ -9,9 +9,11 @@ package framework
 
 import (
 	"errors"
+	"fmt"
 	"io/fs"
 	"path"
 
+	"github.com/slipwayhq/slipway/bundle"
 	"github.com/slipwayhq/slipway/models"
 )
 
@@ -21,7 +23,8 @@ type Files interface {
 	// Has says whether a regular file of that path is in the project.
 	Has(path string) bool
 	// Read gives the content of a file that Has knows. Detect reads only
-	// slipway.json, package.json, lockfiles and a framework's own configuration.
+	// slipway.json, package.json, lockfiles, a framework's own configuration,
+	// wrangler's, and, where those say nothing, what may be a worker's main module.
 	Read(path string) ([]byte, error)
 }
 
@@ -90,7 +93,8 @@ type Plan struct {
 	// Env is set for Install and Build. The project's own variables win.
 	Env map[string]string `json:"env"`
 
-	// HTMLHandling and NotFoundHandling are how the site's files are served.
+	// HTMLHandling and NotFoundHandling are how the site's files are served,
+	// unless the settings of a worker say otherwise.
 	HTMLHandling     string `json:"htmlHandling"`
 	NotFoundHandling string `json:"notFoundHandling"`
 
@@ -99,7 +103,8 @@ type Plan struct {
 }
 
 // NeedsSandbox says whether anything of the project has to run.
-func (p Plan) NeedsSandbox() bool { return p.Install != nil || p.Build != nil }
+// Bundling a worker does: it is the project's code that decides what it takes.
+func (p Plan) NeedsSandbox() bool { return p.Install != nil || p.Build != nil || p.Worker != nil }
 
 // Detect says how the project is built and served. What the project gets wrong
 // (a broken package.json, an unknown key in slipway.json, nothing to serve) is a
@@ -109,12 +114,15 @@ func Detect(files Files) (Plan, error) {
 	if err != nil {
 		return Plan{}, err
 	}
-	p := project{files: files, root: settings.root}
+	p := project{files: files, root: settings.root, settings: settings}
 	if p.manifest, err = p.readManifest(); err != nil {
 		return Plan{}, err
 	}
+	if err = p.readWrangler(); err != nil {
+		return Plan{}, err
+	}
 
-	plan, err := p.recognize(settings)
+	plan, err := p.recognize()
 	if err != nil {
 		return Plan{}, err
 	}
@@ -122,7 +130,9 @@ func Detect(files Files) (Plan, error) {
 	if plan.InstallDir == "" {
 		plan.InstallDir = p.root
 	}
-	plan.HTMLHandling = HTMLAuto
+	if plan.HTMLHandling == "" {
+		plan.HTMLHandling = HTMLAuto
+	}
 	if plan.Env == nil {
 		plan.Env = map[string]string{}
 	}
@@ -132,7 +142,7 @@ func Detect(files Files) (Plan, error) {
 		}
 	}
 	settings.override(&plan)
-	if len(plan.OutputDirs) == 0 {
+	if len(plan.OutputDirs) == 0 && (plan.Worker == nil || !plan.Worker.Required) {
 		return Plan{}, models.Errorf(models.CodeValidation,
 			"slipway.json: set outputDirectory, because which folder the build writes could not be recognized")
 	}
@@ -156,7 +166,11 @@ var commonEnv = map[string]string{
 type project struct {
 	files    Files
 	root     string
+	settings settings
 	manifest *manifest // nil when there is no package.json
+	// wrangler is nil when there is no wrangler file.
+	wrangler     *bundle.Settings
+	wranglerName string
 }
 
 func (p project) has(name string) bool { return p.files.Has(path.Join(p.root, name)) }
@@ -178,7 +192,8 @@ func readFile(files Files, name string) ([]byte, error) {
 }
 
 // recognize finds the rule for the project and what it says.
-func (p project) recognize(settings settings) (Plan, error) {
+func (p project) recognize() (Plan, error) {
+	settings := p.settings
 	chosen, err := p.chooseRule(settings.framework)
 	if err != nil {
 		return Plan{}, err
@@ -187,19 +202,21 @@ func (p project) recognize(settings settings) (Plan, error) {
 	case chosen != nil && chosen.framework == static:
 		return p.staticPlan()
 	case chosen != nil:
-		return p.plan(chosen, settings)
+		return p.plan(chosen)
 	case settings.build.set && settings.output != "":
 		return p.customPlan()
 	case p.manifest != nil && p.manifest.Scripts["build"] != "":
-		return p.plan(&nodeBuildRule, settings)
+		return p.plan(&nodeBuildRule)
 	case settings.output != "" || p.staticDir() != "":
 		return p.staticPlan()
+	case p.workerEntry() != "":
+		return p.plan(ruleNamed(plainWorker))
 	case p.manifest != nil:
 		return Plan{}, models.Errorf(models.CodeValidation,
-			"There is nothing to deploy: package.json has no build script and there is no index.html. Add a \"build\" script, or an index.html, or say in slipway.json how the project is built.")
+			"There is nothing to deploy: package.json has no build script, and there is neither an index.html nor a wrangler.jsonc. Add a \"build\" script, or an index.html, or say in slipway.json how the project is built; a program for Node becomes a worker with a fetch handler and a wrangler.jsonc.")
 	default:
 		return Plan{}, models.Errorf(models.CodeValidation,
-			"There is nothing to deploy: there is no package.json and no index.html%s. Add one, or say in slipway.json where they are (rootDirectory, outputDirectory).", p.where())
+			"There is nothing to deploy: there is no package.json, no index.html and no wrangler.jsonc%s. Add one, or say in slipway.json where they are (rootDirectory, outputDirectory).", p.where())
 	}
 }
 
@@ -211,7 +228,7 @@ func (p project) where() string {
 }
 
 // plan is what a rule says about this project.
-func (p project) plan(r *rule, settings settings) (Plan, error) {
+func (p project) plan(r *rule) (Plan, error) {
 	plan := Plan{
 		Framework: r.framework, Title: r.title,
 		OutputDirs: append([]string(nil), r.outputs...), ServerDirs: append([]string(nil), r.serverDirs...),
@@ -220,10 +237,13 @@ func (p project) plan(r *rule, settings settings) (Plan, error) {
 	for name, value := range r.env {
 		plan.Env[name] = value
 	}
-	if err := p.planInstall(&plan); err != nil {
-		return Plan{}, err
+	if p.manifest != nil {
+		if err := p.planInstall(&plan); err != nil {
+			return Plan{}, err
+		}
 	}
-	if !settings.build.set {
+	p.planWorker(&plan, r)
+	if p.manifest != nil && !p.settings.build.set {
 		if err := p.planBuild(&plan, r); err != nil {
 			return Plan{}, err
 		}
@@ -239,18 +259,28 @@ func (p project) plan(r *rule, settings settings) (Plan, error) {
 // planBuild runs the project's own script where it makes what we can serve,
 // else the framework's command itself.
 func (p project) planBuild(plan *Plan, r *rule) error {
+	command := r.command
+	if plan.Worker != nil && r.worker.command != nil {
+		command = r.worker.command
+	}
 	for _, name := range r.buildScripts() {
 		script := p.manifest.Scripts[name]
-		if script == "" || (r.scriptMakesFiles != nil && !r.scriptMakesFiles.MatchString(script)) {
-			continue
+		switch {
+		case script == "":
+		case plan.Worker != nil && r.worker.command != nil && !mentions(script, command[0]):
+		case (r.bare || command != nil) && deploysByItself.MatchString(script):
+			plan.Notes = append(plan.Notes, fmt.Sprintf("The script %q of package.json calls wrangler (%s), which is not done here: it is not run.", name, script))
+		default:
+			plan.Build = runScript(plan.PackageManager, name)
+			return nil
 		}
-		plan.Build = runScript(plan.PackageManager, name)
-		return nil
 	}
-	if len(r.command) == 0 {
+	switch {
+	case command != nil:
+		plan.Build = runTool(plan.PackageManager, command)
+	case !r.bare:
 		return models.Errorf(models.CodeValidation, "package.json has no %q script: add one, or set buildCommand in slipway.json.", r.buildScripts()[0])
 	}
-	plan.Build = runTool(plan.PackageManager, r.command)
 	return nil
 }
 
@@ -268,11 +298,17 @@ func (p project) staticPlan() (Plan, error) {
 	if dir := p.staticDir(); dir != "" {
 		plan.OutputDirs = []string{dir}
 	}
+	if p.settings.framework != static && p.settings.output == "" {
+		p.planStaticWorker(&plan)
+	}
 	return plan, nil
 }
 
 // staticDir is the folder with the start page of a project that is not built.
 func (p project) staticDir() string {
+	if dir := p.wranglerFiles(); dir != "" {
+		return dir
+	}
 	for _, dir := range []string{".", "public", "dist", "build", "out", "_site", "site", "www", "docs"} {
 		if p.has(path.Join(dir, "index.html")) {
 			return dir

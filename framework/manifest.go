@@ -15,7 +15,9 @@ type manifest struct {
 	// Dependencies is where each comes from, usually a range of versions.
 	Dependencies   map[string]string
 	PackageManager string
-	Workspaces     bool
+	// Main is the module that importing the package gives.
+	Main       string
+	Workspaces bool
 	// Patches says that installed packages are changed by files of the project.
 	Patches bool
 }
@@ -62,6 +64,9 @@ func parseManifest(name string, content []byte) (*manifest, error) {
 	var field string
 	if json.Unmarshal(fields["packageManager"], &field) == nil {
 		parsed.PackageManager = field
+	}
+	if json.Unmarshal(fields["main"], &field) == nil {
+		parsed.Main = field
 	}
 	workspaces := bytes.TrimSpace(fields["workspaces"])
 	parsed.Workspaces = len(workspaces) > 0 && !bytes.Equal(workspaces, []byte("null")) && !bytes.Equal(workspaces, []byte("[]"))

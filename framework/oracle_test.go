@@ -37,8 +37,9 @@ func (o opinion) framework() string {
 // oracleNames is our name for each of its frameworks that we have a rule for.
 var oracleNames = map[string]string{
 	"": "node-build", "angular": "angular", "astro": "astro", "create-react-app": "cra", "docusaurus": "docusaurus",
-	"eleventy": "eleventy", "gatsby": "gatsby", "next": "next", "nuxt": "nuxt", "parcel": "parcel",
-	"react-router": "react-router", "remix": "remix", "svelte-kit": "sveltekit", "vite": "vite", "vitepress": "vitepress", "vue": "vue-cli",
+	"eleventy": "eleventy", "gatsby": "gatsby", "hono": "hono", "next": "next", "nuxt": "nuxt", "parcel": "parcel",
+	"react-router": "react-router", "remix": "remix", "svelte-kit": "sveltekit",
+	"tanstack-start": "tanstack-start", "vite": "vite", "vitepress": "vitepress", "vue": "vue-cli",
 }
 
 // outputDiffers lists the frameworks whose output folder we name otherwise.
@@ -63,7 +64,7 @@ func TestDetect_agreesWithAnotherOpinion(t *testing.T) {
 			require.Equal(t, opinions[i].PackageManager, plan.PackageManager)
 			same := oracleNames[scaffold.oracle] == plan.Framework || plan.Framework == "static" && scaffold.oracle == ""
 			require.Equal(t, scaffold.differs == "", same, "a difference has a reason, and a reason a difference")
-			if scaffold.oracle == "" || outputDiffers[plan.Framework] != "" {
+			if scaffold.oracle == "" || plan.OutputDirs == nil || outputDiffers[plan.Framework] != "" {
 				return
 			}
 			require.Contains(t, plan.OutputDirs, strings.TrimSuffix(opinions[i].Frameworks[0].Output, "/"))

@@ -19,20 +19,111 @@ func refineNodeBuild(p project, plan *Plan) error {
 	return nil
 }
 
-// A fallback page named index.html is SvelteKit's way to say single page.
-var svelteFallback = regexp.MustCompile(`fallback\s*:\s*['"]index\.html['"]`)
+var (
+	// A fallback page named index.html is SvelteKit's way to say single page.
+	svelteFallback = regexp.MustCompile(`fallback\s*:\s*['"]index\.html['"]`)
+	svelteAdapter  = regexp.MustCompile(`['"]@sveltejs/adapter-(\w+)['"]`)
+)
 
+// refineSvelteKit goes by the adapter that the configuration imports, where it
+// shows one, since several may be among the dependencies.
 func refineSvelteKit(p project, plan *Plan) error {
-	for _, name := range []string{"svelte.config.js", "svelte.config.ts", "svelte.config.mjs"} {
-		config, err := p.read(name)
-		if err != nil {
-			return err
-		}
-		if svelteFallback.Match(config) {
-			plan.NotFoundHandling = NotFoundSPA
+	config, err := p.readAll("svelte.config.js", "svelte.config.ts", "svelte.config.mjs", "vite.config.js", "vite.config.ts")
+	if err != nil {
+		return err
+	}
+	if svelteFallback.Match(config) {
+		plan.NotFoundHandling = NotFoundSPA
+	}
+	adapter := firstMatch(svelteAdapter, config)
+	if adapter != "" && adapter != "cloudflare" && adapter != "auto" {
+		p.withoutAdapter(plan)
+		return nil
+	}
+	brings := p.manifest.dependsOnOneOf([]string{"@sveltejs/adapter-cloudflare"})
+	if plan.Worker != nil && (adapter == "auto" || !brings) {
+		// It chooses its adapter by the variables of the platform it runs on.
+		plan.Env["CF_PAGES"] = "1"
+		if !brings {
+			plan.Notes = append(plan.Notes, "adapter-auto fetches @sveltejs/adapter-cloudflare in every build: use that adapter itself for faster builds of fixed versions.")
 		}
 	}
 	return nil
+}
+
+// withoutAdapter leaves of the worker only what wrangler.jsonc says.
+func (p project) withoutAdapter(plan *Plan) {
+	if plan.Worker == nil {
+		return
+	}
+	plan.Worker.Outputs, plan.Worker.Required = nil, p.isWorker()
+	if plan.Worker.Settings == "" {
+		plan.Worker = nil
+	}
+}
+
+// nitroPreset is the variable that says for what Nitro builds.
+const nitroPreset = "NITRO_PRESET"
+
+var (
+	nitroGenerates = regexp.MustCompile(`\b(?:nuxt|nuxi|nuxt-cli)\s+generate\b|\s--prerender\b`)
+	// nitroStatic are the presets that make files only; others would make a
+	// program for another platform.
+	nitroStatic = regexp.MustCompile(`preset\s*:\s*['"](?:static|[\w-]+[-_]static|git(?:hub|lab)[-_]pages)['"]`)
+)
+
+// refineNitro builds for a server unless the project asks for files: the
+// project's own preset is set aside when it is for another platform.
+func refineNitro(p project, plan *Plan) error {
+	config, err := p.readAll("nuxt.config.ts", "nuxt.config.js", "nuxt.config.mjs", "nitro.config.ts", "nitro.config.js", "nitro.config.mjs")
+	if err != nil {
+		return err
+	}
+	if nitroGenerates.MatchString(p.buildLine(plan)) || nitroStatic.Match(config) {
+		delete(plan.Env, nitroPreset)
+		p.withoutAdapter(plan)
+	}
+	return nil
+}
+
+// buildLine is the text of what builds the project, as its owner wrote it.
+func (p project) buildLine(plan *Plan) string {
+	if p.settings.build.set {
+		return p.settings.build.line
+	}
+	if len(plan.Build) == 3 && plan.Build[1] == "run" && p.hasScript(plan.Build[2]) {
+		return p.manifest.Scripts[plan.Build[2]]
+	}
+	return strings.Join(plan.Build, " ")
+}
+
+var honoBuild = regexp.MustCompile(`['"]@hono/vite-(?:build/cloudflare|cloudflare-pages)`)
+
+// refineVite knows the plugins that make a worker without leaving a redirect.
+func refineVite(p project, plan *Plan) error {
+	if p.manifest.dependsOnOneOf([]string{"nitro"}) {
+		plan.takeWorker(nitroWorker(nil))
+		plan.OutputDirs = prefer(".output/public", plan.OutputDirs)
+		return nil
+	}
+	config, err := p.readAll(viteConfigs...)
+	if err == nil && honoBuild.Match(config) {
+		plan.takeWorker(workerRule{outputs: []WorkerOutput{{Main: "dist/index.js", Assets: "dist"}, {Main: "dist/_worker.js", Assets: "dist"}}})
+	}
+	return err
+}
+
+// readAll gives the text of all of the files that are there.
+func (p project) readAll(names ...string) ([]byte, error) {
+	var all []byte
+	for _, name := range names {
+		content, err := p.read(name)
+		if err != nil {
+			return nil, err
+		}
+		all = append(append(all, content...), '\n')
+	}
+	return all, nil
 }
 
 // The folder in a build command is where VitePress keeps its output too.

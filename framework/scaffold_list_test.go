@@ -15,7 +15,7 @@ import (
 // each framework, with exact versions. Each one's page says "hello from <name>".
 var scaffolds = []struct {
 	name, framework string
-	// output is where the files appear.
+	// output is where the files appear; "" when a worker answers.
 	output string
 	// notFound is how the framework's unmatched paths are answered.
 	notFound string
@@ -45,6 +45,17 @@ var scaffolds = []struct {
 	{"cra", "cra", "build", framework.NotFoundSPA, "create-react-app", ""},
 	{"vue-cli", "vue-cli", "dist", framework.NotFoundSPA, "vue", ""},
 	{"parcel", "parcel", "dist", framework.NotFoundPage, "parcel", ""},
+	{"worker", "worker", "", framework.NotFoundNone, "", "it does not look for wrangler's settings"},
+	{"hono", "hono", "", framework.NotFoundNone, "hono", ""},
+	{"vite-worker", "vite", "", framework.NotFoundSPA, "vite", ""},
+	{"astro-cloudflare", "astro", "", framework.NotFoundPage, "astro", ""},
+	{"next-cloudflare", "next", "", framework.NotFoundPage, "next", ""},
+	{"nuxt-server", "nuxt", "", framework.NotFoundPage, "nuxt", ""},
+	{"sveltekit-cloudflare", "sveltekit", "", framework.NotFoundPage, "svelte-kit", ""},
+	{"sveltekit-auto", "sveltekit", "", framework.NotFoundPage, "svelte-kit", ""},
+	{"react-router-cloudflare", "react-router", "", framework.NotFoundSPA, "react-router", ""},
+	{"tanstack-start", "tanstack-start", "", framework.NotFoundSPA, "tanstack-start", ""},
+	{"nitro", "nitro", "", framework.NotFoundPage, "", "it does not know Nitro by itself"},
 }
 
 func scaffoldDir(name string) string { return filepath.Join("testdata", "scaffolds", name) }
@@ -85,6 +96,12 @@ func TestDetect_scaffolds(t *testing.T) {
 			require.Equal(t, scaffold.framework, plan.Framework)
 			require.Equal(t, scaffold.notFound, plan.NotFoundHandling)
 			require.Equal(t, framework.HTMLAuto, plan.HTMLHandling)
+			if scaffold.output == "" {
+				require.NotNil(t, plan.Worker)
+				require.True(t, plan.NeedsSandbox())
+				return
+			}
+			require.Nil(t, plan.Worker)
 			require.Contains(t, plan.OutputDirs, scaffold.output)
 		})
 	}

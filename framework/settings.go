@@ -208,6 +208,10 @@ func (s settings) override(plan *Plan) {
 		plan.Build = s.build.argv()
 	}
 	if s.output != "" {
+		if plan.Worker != nil && plan.Worker.Required {
+			plan.Notes = append(plan.Notes, "slipway.json names an outputDirectory, which makes this a site of files: no worker is deployed.")
+		}
+		plan.Worker = nil
 		plan.OutputDirs, plan.ServerDirs = []string{s.output}, nil
 		plan.NoOutput = "Set outputDirectory in slipway.json to the folder that the build writes, from " + plan.Root + "."
 	}
