@@ -215,14 +215,22 @@ func TestRun_missingImportIsShownWithItsPlace(t *testing.T) {
 }
 
 func TestRun_nodeBuiltinNeedsTheFlag(t *testing.T) {
-	source := map[string]string{"wrangler.jsonc": settings(""), "src/index.ts": "import path from 'path'; import { readFile } from 'node:fs/promises';\nexport default { path, readFile }"}
+	source := map[string]string{"wrangler.jsonc": settings(`, "compatibility_flags": ["no_nodejs_compat"]`), "src/index.ts": "import path from 'path'; import { readFile } from 'node:fs/promises';\nexport default { path, readFile }"}
 	b := build(t, source)
 	require.Equal(t, `wrangler.jsonc: the worker uses parts of Node.js (node:fs/promises, path). Add "nodejs_compat" to compatibility_flags.`, b.refused())
-	source["wrangler.jsonc"] = settings(`, "compatibility_flags": ["nodejs_compat"]`)
+	source["wrangler.jsonc"] = settings("") // since August 2026 without a flag
 	b = build(t, source)
 	require.Equal(t, []string{"esModule index.js"}, b.modules())
 	require.Contains(t, b.module(0), `"node:path"`)
 	require.Contains(t, b.module(0), `"node:fs/promises"`)
+}
+
+func TestRun_nodeBuiltinThatTheDateLacksIsRefused(t *testing.T) {
+	b := build(t, map[string]string{
+		"wrangler.jsonc": `{"main":"i.js","compatibility_date":"2025-01-01","compatibility_flags":["nodejs_compat"]}`,
+		"i.js":           `import os from "os"; import fs from "node:fs"; import path from "path"; export default { os, fs, path }`,
+	})
+	require.Equal(t, "wrangler.jsonc: the worker imports node:fs, node:os, which the runtime has for a compatibility_date of 2025-09-15 or later only, and it is 2025-01-01.", b.refused())
 }
 
 func TestRun_serviceWorkerSyntaxIsRefused(t *testing.T) {

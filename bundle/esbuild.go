@@ -127,8 +127,11 @@ func (b *bundler) mainModule(result api.BuildResult) (module, error) {
 			b.note("%s, which the worker imports, is left out: put styles among the assets", path.Base(b.show(file.Path)))
 		}
 	}
-	exports, err := mainExports(result.Metafile)
+	exports, imports, err := mainInterface(result.Metafile)
 	if err != nil {
+		return m, err
+	}
+	if err := b.checkBuiltins(imports); err != nil {
 		return m, err
 	}
 	switch {
@@ -140,23 +143,34 @@ func (b *bundler) mainModule(result api.BuildResult) (module, error) {
 	return m, fmt.Errorf("has no default export in %s. Export an object with a fetch method: export default { async fetch(request, env, ctx) { … } }", b.show(b.main))
 }
 
-// mainExports is what the bundled main module exports.
-func mainExports(metafile string) ([]string, error) {
+// mainInterface is what the bundled main module exports, and what it imports
+// when it starts.
+func mainInterface(metafile string) (exports, imports []string, err error) {
 	var meta struct {
 		Outputs map[string]struct {
 			EntryPoint string   `json:"entryPoint"`
 			Exports    []string `json:"exports"`
+			Imports    []struct {
+				Path string `json:"path"`
+				Kind string `json:"kind"`
+			} `json:"imports"`
 		} `json:"outputs"`
 	}
 	if err := json.Unmarshal([]byte(metafile), &meta); err != nil {
-		return nil, fmt.Errorf("read esbuild's metafile: %w", err)
+		return nil, nil, fmt.Errorf("read esbuild's metafile: %w", err)
 	}
 	for _, out := range meta.Outputs {
-		if out.EntryPoint != "" {
-			return out.Exports, nil
+		if out.EntryPoint == "" {
+			continue
 		}
+		for _, i := range out.Imports {
+			if i.Kind == "import-statement" {
+				imports = append(imports, i.Path)
+			}
+		}
+		return out.Exports, imports, nil
 	}
-	return nil, nil
+	return nil, nil, nil
 }
 
 // failed says in the log what esbuild found, and what to do where we know it.

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"path"
 	"path/filepath"
-	"slices"
 	"strings"
 
 	"github.com/evanw/esbuild/pkg/api"
@@ -29,12 +28,26 @@ func (b *bundler) setup(build api.PluginBuild) {
 		return b.resolve(build, args)
 	})
 	build.OnLoad(api.OnLoadOptions{Filter: `.*`, Namespace: requireSpace}, func(args api.OnLoadArgs) (api.OnLoadResult, error) {
-		contents := fmt.Sprintf("import value from %q;\nmodule.exports = value;\n", args.Path)
-		if strings.HasPrefix(args.Path, "cloudflare:") || strings.HasPrefix(args.Path, "workerd:") {
-			contents = fmt.Sprintf("import * as value from %q;\nmodule.exports = value;\n", args.Path)
-		}
+		contents := requireModule(args.Path)
 		return api.OnLoadResult{Contents: &contents, Loader: api.LoaderJS}, nil
 	})
+}
+
+// requireModule is the code of a module that stands for a required one.
+func requireModule(name string) string {
+	switch {
+	case name == "node:async_hooks" || !strings.Contains(name, ":"):
+		return fmt.Sprintf("import value from %q;\nmodule.exports = value;\n", name)
+	case !strings.HasPrefix(name, "node:"):
+		return fmt.Sprintf("import * as value from %q;\nmodule.exports = value;\n", name)
+	}
+	// Only when it is reached: code that can do without wraps a require in try,
+	// and an import of a module that an older date lacks would end the worker.
+	return fmt.Sprintf(`import process from "node:process";
+const value = process.getBuiltinModule(%[1]q);
+if (value === undefined) throw Object.assign(new Error("Cannot find module '%[1]s'"), { code: "MODULE_NOT_FOUND" });
+module.exports = value;
+`, name)
 }
 
 func (b *bundler) resolve(build api.PluginBuild, args api.OnResolveArgs) (api.OnResolveResult, error) {
@@ -95,12 +108,6 @@ func (b *bundler) outside(name string) string {
 	return ""
 }
 
-func (b *bundler) nodeCompat() bool {
-	return b.hasFlag("nodejs_compat") || b.hasFlag("nodejs_compat_v2")
-}
-
-func (b *bundler) hasFlag(flag string) bool { return slices.Contains(b.CompatibilityFlags, flag) }
-
 func external(name string, kind api.ResolveKind) api.OnResolveResult {
 	if kind == api.ResolveJSRequireCall || kind == api.ResolveJSRequireResolve {
 		return api.OnResolveResult{Path: name, Namespace: requireSpace}
@@ -138,24 +145,4 @@ func (b *bundler) importName(name string) string {
 		return relative
 	}
 	return "./" + relative
-}
-
-// isNodeBuiltin says whether a name means a module of Node.js, with or without
-// the prefix "node:".
-func isNodeBuiltin(name string) bool {
-	bare, prefixed := strings.CutPrefix(name, "node:")
-	return prefixed || slices.Contains(nodeBuiltins, bare)
-}
-
-// nodeBuiltins are the modules that Node 22 knows without the prefix
-// (https://nodejs.org/docs/latest-v22.x/api/module.html#modulebuiltinmodules).
-var nodeBuiltins = []string{
-	"_http_agent", "_http_client", "_http_common", "_http_incoming", "_http_outgoing", "_http_server",
-	"_stream_duplex", "_stream_passthrough", "_stream_readable", "_stream_transform", "_stream_wrap", "_stream_writable",
-	"_tls_common", "_tls_wrap", "assert", "assert/strict", "async_hooks", "buffer", "child_process", "cluster", "console",
-	"constants", "crypto", "dgram", "diagnostics_channel", "dns", "dns/promises", "domain", "events", "fs", "fs/promises",
-	"http", "http2", "https", "inspector", "inspector/promises", "module", "net", "os", "path", "path/posix", "path/win32",
-	"perf_hooks", "process", "punycode", "querystring", "readline", "readline/promises", "repl", "stream",
-	"stream/consumers", "stream/promises", "stream/web", "string_decoder", "sys", "timers", "timers/promises", "tls",
-	"trace_events", "tty", "url", "util", "util/types", "v8", "vm", "wasi", "worker_threads", "zlib",
 }

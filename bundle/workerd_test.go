@@ -104,6 +104,43 @@ export default { async fetch(): Promise<Response> {
 	require.Equal(t, "5|text|7|x/y|required|a/b|later|function|<b>x</b>", b.serve())
 }
 
+func TestRun_optionalRequireOfAMissingBuiltinDoesNotEndTheWorker(t *testing.T) {
+	b := build(t, map[string]string{
+		"wrangler.jsonc": `{"main":"i.js","compatibility_date":"2025-01-01","compatibility_flags":["nodejs_compat"]}`,
+		"i.js":           `import lib from "./lib.cjs"; export default { fetch: () => new Response(lib.out) }`,
+		"lib.cjs":        `try { exports.out = typeof require("fs") } catch (e) { exports.out = e.code } const E = require("events"); exports.out += typeof new E().on`,
+	})
+	require.Equal(t, "MODULE_NOT_FOUNDfunction", b.serve())
+}
+
+func TestNodeBuiltins_areInTheRuntimeFromTheirDates(t *testing.T) {
+	dates := map[string]bool{}
+	for _, since := range nodeBuiltins {
+		if since != "" {
+			day, err := time.Parse(time.DateOnly, since)
+			require.NoError(t, err)
+			dates[since], dates[day.AddDate(0, 0, -1).Format(time.DateOnly)] = true, true
+		}
+	}
+	for _, date := range sortedKeys(dates) {
+		var want []string
+		for _, name := range sortedKeys(nodeBuiltins) {
+			if nodeBuiltins[name] <= date {
+				want = append(want, name)
+			}
+		}
+		b := build(t, map[string]string{
+			"wrangler.jsonc": fmt.Sprintf(`{"main":"i.js","no_bundle":true,"compatibility_date":%q,"compatibility_flags":["nodejs_compat"]}`, date),
+			"i.js": fmt.Sprintf(`export default { async fetch() {
+  const found = [];
+  for (const name of %s) { try { await import("node:" + name); found.push(name) } catch {} }
+  return Response.json(found);
+} }`, mustJSON(t, sortedKeys(nodeBuiltins))),
+		})
+		require.JSONEq(t, string(mustJSON(t, want)), b.serve(), date)
+	}
+}
+
 func TestRun_collectedModulesLoadInWorkerd(t *testing.T) {
 	b := build(t, map[string]string{
 		"wrangler.json": `{"main":"dist/index.js","no_bundle":true,"rules":[{"type":"ESModule","globs":["**/*.js"]},{"type":"CommonJS","globs":["**/*.cjs"]}]}`,
