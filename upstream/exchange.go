@@ -219,10 +219,10 @@ func (x *exchange) explain(err error) error {
 	failed := &Error{Stage: StageBody, Err: err}
 	_ = errors.As(err, &failed)
 	failed.Began = x.began
-	if cause := x.r.Context().Err(); cause != nil {
-		failed.Stage, failed.Err = StageClient, fmt.Errorf("the client went away: %w", cause)
-	} else if x.upload != nil && x.upload.clientErr != nil {
+	if x.upload != nil && x.upload.clientErr != nil {
 		failed.Stage, failed.Err = StageClient, x.upload.clientErr
+	} else if cause := x.r.Context().Err(); cause != nil {
+		failed.Stage, failed.Err = StageClient, fmt.Errorf("the client went away: %w", cause)
 	} else if x.upload != nil && x.upload.writeErr != nil && failed.Stage == StageHead {
 		failed.Stage, failed.Err = StageWrite, x.upload.writeErr
 	}
@@ -233,7 +233,7 @@ func (x *exchange) explain(err error) error {
 // that the server had closed, so nothing came of the request.
 func (x *exchange) mayRetry(c *conn, err error) bool {
 	var failed *Error
-	if !c.used || !errors.As(err, &failed) || !failed.untouched || x.began || x.upload != nil && x.upload.started {
+	if !c.used || !errors.As(err, &failed) || !failed.untouched || x.began || x.upload != nil {
 		return false
 	}
 	if failed.Stage == StageWrite {

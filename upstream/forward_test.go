@@ -49,12 +49,12 @@ func TestForward_framesBodiesItself(t *testing.T) {
 		got <- seen{r.ContentLength, len(r.TransferEncoding) > 0, string(body), r.Trailer.Get("X-Sum")}
 	}), false)
 	for request, want := range map[string]seen{
-		"POST / HTTP/1.1\r\nHost: h\r\nConnection: close\r\nContent-Length: 5\r\n\r\nhello":                                                                  {5, false, "hello", ""},
-		"POST / HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n":                                                                                            {0, false, "", ""},
-		"GET / HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n":                                                                                             {0, false, "", ""},
-		"POST / HTTP/1.1\r\nHost: h\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n1\r\n!\r\n0\r\n\r\n":                             {-1, true, "hello!", ""},
-		"POST / HTTP/1.1\r\nHost: h\r\nConnection: close\r\nTrailer: X-Sum\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\nX-Sum: 42\r\n\r\n":        {-1, true, "hello", "42"},
-		"DELETE / HTTP/1.1\r\nHost: h\r\nConnection: close\r\nContent-Length: 0\r\n\r\n":                                                                     {0, false, "", ""},
+		"POST / HTTP/1.1\r\nHost: h\r\nConnection: close\r\nContent-Length: 5\r\n\r\nhello":                                                            {5, false, "hello", ""},
+		"POST / HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n":                                                                                      {0, false, "", ""},
+		"GET / HTTP/1.1\r\nHost: h\r\nConnection: close\r\n\r\n":                                                                                       {0, false, "", ""},
+		"POST / HTTP/1.1\r\nHost: h\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n1\r\n!\r\n0\r\n\r\n":                       {-1, true, "hello!", ""},
+		"POST / HTTP/1.1\r\nHost: h\r\nConnection: close\r\nTrailer: X-Sum\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhello\r\n0\r\nX-Sum: 42\r\n\r\n":  {-1, true, "hello", "42"},
+		"DELETE / HTTP/1.1\r\nHost: h\r\nConnection: close\r\nContent-Length: 0\r\n\r\n":                                                               {0, false, "", ""},
 		"PUT / HTTP/1.1\r\nHost: h\r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\n10000\r\n" + strings.Repeat("x", 65536) + "\r\n0\r\n\r\n": {-1, true, strings.Repeat("x", 65536), ""},
 	} {
 		require.Contains(t, f.send(request), "HTTP/1.1 200 OK")

@@ -89,6 +89,10 @@ func (u *upload) stop() (complete bool) {
 		return true
 	}
 	if !u.started {
+		if u.x.r.ProtoMajor == 1 {
+			// net/http would wait for a body that nobody asked for.
+			_ = u.control.SetReadDeadline(time.Now())
+		}
 		return false
 	}
 	select {

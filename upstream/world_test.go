@@ -3,7 +3,6 @@ package upstream_test
 import (
 	"bufio"
 	"context"
-	"crypto/tls"
 	"errors"
 	"io"
 	"net"
@@ -42,7 +41,7 @@ func newFront(t testing.TB, listener net.Listener, secure bool) *front {
 	f := &front{t: t, errs: make(chan error, 1024)}
 	f.client = upstream.New(upstream.Options{Dial: func(ctx context.Context) (net.Conn, error) {
 		f.dials.Add(1)
-		return (&net.Dialer{}).DialContext(ctx, listener.Addr().Network(), listener.Addr().String())
+		return dialer(listener)(ctx)
 	}})
 	f.server = httptest.NewUnstartedServer(f)
 	if secure {
@@ -210,6 +209,10 @@ func readHead(in *bufio.Reader) (string, error) {
 	}
 }
 
-func insecure() *tls.Config { return &tls.Config{InsecureSkipVerify: true} }
-
 const get = "GET /a%2Fb?c=%20d HTTP/1.1\r\nHost: my.host:99\r\nConnection: close\r\n\r\n"
+
+func dialer(listener net.Listener) func(context.Context) (net.Conn, error) {
+	return func(ctx context.Context) (net.Conn, error) {
+		return (&net.Dialer{}).DialContext(ctx, listener.Addr().Network(), listener.Addr().String())
+	}
+}
