@@ -69,6 +69,15 @@ func newBait(t *testing.T) *bait {
 	return b
 }
 
+// environment tells an intruder in a sandbox of p where the bait is, and which
+// folder is its own.
+func (b *bait) environment(p *Provider, own string) map[string]string {
+	return map[string]string{
+		"HOST_PORT": b.port, "HOST_ADDRESS": b.address, "HOST_ABSTRACT": b.abstract, "HOST_STATE": p.home.dir,
+		"HOST_PID": fmt.Sprint(b.process.Process.Pid), "HOST_ACCOUNT": "www-data", "OWN_MARK": "own", "OWN_FOLDER": own,
+	}
+}
+
 func TestEscape_everyAttemptIsRefusedAndItsPermittedTwinWorks(t *testing.T) {
 	requireNoEscape(t, newProvider(t), nil)
 }
@@ -96,10 +105,7 @@ func requireNoEscape(t *testing.T, p *Provider, emulated []string) {
 	var out, said bytes.Buffer
 	result, err := s.Exec(t.Context(), sandbox.Command{
 		Args: []string{guest.Path, intruderCommand}, Stdout: &out, Stderr: &said, Timeout: 2 * time.Minute,
-		Env: map[string]string{
-			"HOST_PORT": b.port, "HOST_ADDRESS": b.address, "HOST_ABSTRACT": b.abstract, "HOST_STATE": p.home.dir,
-			"HOST_PID": fmt.Sprint(b.process.Process.Pid), "HOST_ACCOUNT": "www-data", "OWN_MARK": "own",
-		},
+		Env: b.environment(p, sandbox.WorkspaceDir),
 	})
 	require.NoError(t, err)
 	require.Zero(t, result.ExitCode, said.String())

@@ -53,11 +53,12 @@ func say(err error) string {
 
 func attempts() []attempt {
 	hostAddress := os.Getenv("HOST_ADDRESS")
+	own := os.Getenv("OWN_FOLDER")
 	return append(syscallAttempts(), []attempt{
 		{"read the host's shadow file", read("/etc/shadow"), read("/etc/passwd")},
 		{"read the host's accounts", contains("/etc/passwd", os.Getenv("HOST_ACCOUNT")), contains("/etc/passwd", "build")},
-		{"read root's home", list("/root/.ssh", "/root/.npmrc", "/root/.cache"), list("/home/build")},
-		{"find the state folder", list(os.Getenv("HOST_STATE")), list("/workspace")},
+		{"read root's home", list("/root/.ssh", "/root/.npmrc", "/root/.cache"), list(own)},
+		{"find the state folder", list(os.Getenv("HOST_STATE")), list(own)},
 		{"reach the container engine", list("/run/docker.sock", "/var/run/docker.sock", "/run/containerd", "/run/slipway"), list("/tmp")},
 		{"read another's environment", environments("HOST_SECRET_MARK"), environments("OWN_MARK")},
 		{"read process 1's environment", read("/proc/1/environ"), read("/proc/self/environ")},
@@ -74,10 +75,10 @@ func attempts() []attempt {
 		{"trigger sysrq", openWrite("/proc/sysrq-trigger"), openWrite("/dev/null")},
 		{"write control groups", create("/sys/fs/cgroup/x", "/sys/fs/cgroup/memory/release_agent"), read("/proc/self/cgroup")},
 		{"use sysfs", list("/sys/kernel", "/sys/class"), list("/proc/self")},
-		{"write the root", create("/escape"), create("/workspace/escape")},
+		{"write the root", create("/escape"), create(own + "/escape")},
 		{"write the system", create("/usr/bin/escape", "/etc/escape", "/lib/escape"), create("/tmp/escape")},
-		{"write its own supervisor", openWrite("/.slipway/guest"), openWrite("/home/build/../build/own")},
-		{"write the toolchain and snapshot", create("/opt/toolchain/x", "/.slipway/snapshot/x", "/.slipway/x"), create("/home/build/x")},
+		{"write its own supervisor", openWrite("/.slipway/guest"), openWrite(own + "/own")},
+		{"write the toolchain and snapshot", create("/opt/toolchain/x", "/.slipway/snapshot/x", "/.slipway/x"), create(own + "/x")},
 		{"reach the host's loopback", dial("127.0.0.1:" + os.Getenv("HOST_PORT")), ownLoopback},
 		{"reach the host's loopback over IPv6", dial("[::1]:" + os.Getenv("HOST_PORT")), ownLoopback},
 		{"reach the host's own address", dial(net.JoinHostPort(hostAddress, os.Getenv("HOST_PORT"))), ownLoopback},
@@ -114,7 +115,7 @@ func syscallAttempts() []attempt {
 		{"mount by the new interface", trap(unix.SYS_FSOPEN, str("tmpfs"), 0), create("/tmp/new")},
 		{"copy a mount", trap(unix.SYS_OPEN_TREE, 0, str("/"), 1), create("/tmp/tree")},
 		{"pivot the root", trap(unix.SYS_PIVOT_ROOT, str("/tmp"), str("/tmp")), create("/tmp/pivot")},
-		{"chroot", func() error { return unix.Chroot("/tmp") }, func() error { return os.Chdir("/workspace") }},
+		{"chroot", func() error { return unix.Chroot("/tmp") }, func() error { return os.Chdir(os.Getenv("OWN_FOLDER")) }},
 		{"unshare a user namespace", program("/usr/bin/unshare", "-U", "/bin/true"), child},
 		{"clone into a user namespace", cloneUser, child},
 		{"clone3 into a user namespace", clone3User, child},
@@ -209,7 +210,7 @@ func list(names ...string) func() error {
 func openWrite(names ...string) func() error {
 	return each(names, func(name string) error {
 		flags := os.O_WRONLY
-		if strings.HasPrefix(name, "/home/build/") {
+		if strings.HasPrefix(name, os.Getenv("OWN_FOLDER")) {
 			flags |= os.O_CREATE
 		}
 		file, err := os.OpenFile(name, flags, 0o600)

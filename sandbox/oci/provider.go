@@ -18,6 +18,7 @@ import (
 	"net/netip"
 	"path/filepath"
 	"regexp"
+	"runtime"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -84,6 +85,8 @@ type Provider struct {
 	// services are those this process started, watcher is what holds them.
 	services map[string]*service
 	watcher  *monitor.Monitor
+	// starting has room for those that start at the same time.
+	starting chan struct{}
 
 	etcMu sync.Mutex
 	// etc is the /etc that services share, once made.
@@ -122,6 +125,7 @@ func New(options Options) (*Provider, error) {
 		cgroups: cgroups{parent: cgroupParent(options), prefix: h.prefix},
 		log:     options.Log, proxies: map[string]*proxy{}, busy: map[string]chan struct{}{},
 		adopters: map[string]*launched{}, services: map[string]*service{},
+		starting: make(chan struct{}, max(4, 2*runtime.NumCPU())),
 	}
 	p.copySnapshots.Store(!p.engine.overlays)
 	return p, nil

@@ -103,6 +103,7 @@ func TestRootless_worksBelowADelegatedControlGroup(t *testing.T) {
 		}
 	}
 	asNobody(t, "TestAsNobody_builds", parent)
+	asNobody(t, "TestAsNobody_serves", parent)
 }
 
 func TestAsNobody_builds(t *testing.T) {
@@ -132,4 +133,20 @@ func TestAsNobody_builds(t *testing.T) {
 		require.Empty(t, p.cgroups.folders(made.ID()))
 	}
 	require.NoError(t, p.Close())
+}
+
+func TestAsNobody_serves(t *testing.T) {
+	p := rootlessProvider(t)
+	if p == nil {
+		return
+	}
+	s, output := shService(t, p, "rootless", "id -u; sleep 600 & wait")
+	eventually(t, "it runs", func() bool { return output.String() == "0\n" })
+	usage, err := s.Usage()
+	require.NoError(t, err)
+	require.Positive(t, usage.MemoryBytes)
+	require.NoError(t, s.Destroy(t.Context()))
+	require.Empty(t, p.cgroups.folders("rootless"))
+	require.NoError(t, p.Close())
+	require.NoDirExists(t, p.home.dir)
 }

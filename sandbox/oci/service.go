@@ -70,6 +70,12 @@ func checkService(spec sandbox.ServiceSpec) error {
 	if len(spec.Files) > monitor.MaxFiles-2 {
 		return models.Errorf(models.CodeValidation, "a service can be handed %d files, not %d", monitor.MaxFiles-2, len(spec.Files))
 	}
+	for i, file := range spec.Files {
+		// A closed file has this descriptor, and a nil one too.
+		if file.Fd() == ^uintptr(0) {
+			return models.Errorf(models.CodeValidation, "file %d for the service is closed", i)
+		}
+	}
 	for _, arg := range spec.Args {
 		if strings.ContainsRune(arg, 0) {
 			return models.Errorf(models.CodeValidation, "a service's argument holds a NUL byte")
@@ -122,6 +128,14 @@ func (p *Provider) launchService(ctx context.Context, spec sandbox.ServiceSpec, 
 	watcher, err := p.monitor()
 	if err != nil {
 		return nil, err
+	}
+	// A start is all processor time. More of them at once would not be over any
+	// sooner, but all of them late instead of the last ones.
+	select {
+	case p.starting <- struct{}{}:
+		defer func() { <-p.starting }()
+	case <-ctx.Done():
+		return nil, context.Cause(ctx)
 	}
 	pidFile := p.home.file(spec.ID, "pid")
 	return watcher.Launch(ctx, monitor.Launch{

@@ -24,6 +24,10 @@ import (
 // system is mounted on.
 var serviceFolders = []string{"proc", "dev", "tmp", "etc"}
 
+// serviceOOMScore has a host that runs out of memory take services before what
+// serves everyone.
+const serviceOOMScore = 500
+
 func isSystemFolder(name string) bool {
 	return name == "sys" || name == "var" || slices.Contains(serviceFolders, name) || slices.Contains(systemFolders, name)
 }
@@ -43,11 +47,13 @@ func (p *Provider) writeServiceBundle(r *record, spec sandbox.ServiceSpec) error
 	if err := p.buildServiceRoot(r, spec.Binds); err != nil {
 		return models.Wrap(models.CodeSandbox, err, "the service's file system cannot be prepared")
 	}
+	process := p.process(r, spec.Args, "/", serviceEnvironment(spec.Env))
+	process.OOMScoreAdj = new(serviceOOMScore)
 	content, err := json.Marshal(&specs.Spec{
 		Version:  "1.0.2",
 		Hostname: "slipway",
 		Root:     &specs.Root{Path: p.home.rootfs(r.ID), Readonly: true},
-		Process:  p.process(r, spec.Args, "/", serviceEnvironment(spec.Env)),
+		Process:  process,
 		Mounts:   mounts,
 		Linux:    p.linux(r),
 	})
