@@ -1,0 +1,155 @@
+package edge
+
+import (
+	"fmt"
+	"strings"
+	"sync"
+	"time"
+	"unicode/utf8"
+
+	"github.com/slipwayhq/slipway/models"
+)
+
+const (
+	// maxMessage bounds a line's message and its stack, in bytes.
+	maxMessage = 16 << 10
+	// lineRate and lineBurst bound a release's lines, (a second). Lines that close
+	// requests have as many of their own.
+	lineRate  = 200
+	lineBurst = 1000
+	// journalKept is how long a release's lines are kept after its last.
+	journalKept = time.Hour
+)
+
+// journal is a release's log on this host: a bounded ring, and the sink.
+type journal struct {
+	host    *Host
+	release Release
+	keep    int
+
+	mu sync.Mutex
+	// ring holds the last lines, the oldest at next once it is full.
+	ring     []LogLine
+	next     int
+	last     time.Time
+	said     bucket
+	requests bucket
+}
+
+// bucket lets lineRate lines a second pass.
+type bucket struct {
+	tokens  float64
+	filled  time.Time
+	dropped int
+}
+
+func (b *bucket) take(now time.Time) bool {
+	if b.filled.IsZero() {
+		b.tokens = lineBurst
+	} else {
+		b.tokens = min(lineBurst, b.tokens+now.Sub(b.filled).Seconds()*lineRate)
+	}
+	b.filled = now
+	if b.tokens < 1 {
+		b.dropped++
+		return false
+	}
+	b.tokens--
+	return true
+}
+
+// journal gives the journal of a release, made when there is none.
+func (h *Host) journal(r Release) *journal {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	j := h.journals[r.ID]
+	if j == nil {
+		j = &journal{host: h, release: r, keep: h.limits.LogLines, last: h.now()}
+		h.journals[r.ID] = j
+	}
+	return j
+}
+
+// allow asks whether one more line may be added; what it refuses is counted.
+func (j *journal) allow() bool {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.said.take(j.host.now())
+}
+
+// system adds a line of the platform's.
+func (j *journal) system(level, message string) {
+	j.add(LogLine{Kind: models.LogSystem, Level: level, Message: message})
+}
+
+// request adds the line that closes a request.
+func (j *journal) request(line LogLine) {
+	j.mu.Lock()
+	allowed := j.requests.take(j.host.now())
+	j.mu.Unlock()
+	if allowed {
+		j.add(line)
+	}
+}
+
+// add keeps a line and hands it to the sink.
+func (j *journal) add(line LogLine) {
+	line.ReleaseID = j.release.ID
+	line.Message, line.Stack = clamp(line.Message, maxMessage), clamp(line.Stack, maxMessage)
+	line.Path = clamp(line.Path, 2048)
+	now := j.host.now()
+	if line.Time.IsZero() {
+		line.Time = now.UTC()
+	}
+	j.mu.Lock()
+	j.last = now
+	if len(j.ring) < j.keep {
+		j.ring = append(j.ring, line)
+	} else {
+		j.ring[j.next] = line
+		j.next = (j.next + 1) % len(j.ring)
+	}
+	j.mu.Unlock()
+	if j.host.options.Logs != nil {
+		j.host.options.Logs.Log(j.release, []LogLine{line})
+	}
+}
+
+// tellDropped adds a line about the lines that were not.
+func (j *journal) tellDropped() {
+	j.mu.Lock()
+	said, requests := j.said.dropped, j.requests.dropped
+	j.said.dropped, j.requests.dropped = 0, 0
+	j.mu.Unlock()
+	if said > 0 {
+		j.system("warn", fmt.Sprintf("%d lines dropped: a worker may say %d a second", said, lineRate))
+	}
+	if requests > 0 {
+		j.system("warn", fmt.Sprintf("%d requests not listed: %d a second are", requests, lineRate))
+	}
+}
+
+func (j *journal) recent() []LogLine {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return append(append(make([]LogLine, 0, len(j.ring)), j.ring[j.next:]...), j.ring[:j.next]...)
+}
+
+func (j *journal) lastLine() time.Time {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.last
+}
+
+// clamp shortens text to a number of bytes, and makes it valid UTF-8 without NUL,
+// which PostgreSQL does not take.
+func clamp(text string, limit int) string {
+	if len(text) > limit {
+		text = text[:limit]
+		for len(text) > 0 && !utf8.RuneStart(text[len(text)-1]) {
+			text = text[:len(text)-1]
+		}
+		text = strings.TrimSuffix(text, text[max(0, len(text)-1):]) + "…"
+	}
+	return strings.ReplaceAll(strings.ToValidUTF8(text, "\uFFFD"), "\x00", "\uFFFD")
+}

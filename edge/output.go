@@ -1,0 +1,249 @@
+package edge
+
+import (
+	"bytes"
+	"encoding/json"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/slipwayhq/slipway/models"
+)
+
+const (
+	// maxOutputLine is how much is kept of one line that workerd prints; a
+	// console line may be of any length.
+	maxOutputLine = 64 << 10
+	// outputRate and outputBurst bound what is read of a worker's output, in bytes
+	// (a second). One that says more is held up by its own pipe, so that a worker
+	// that logs without end costs the host little.
+	outputRate  = 1 << 20
+	outputBurst = 4 << 20
+	// maxErrorOutput is how much of standard error is kept.
+	maxErrorOutput = 32 << 10
+)
+
+// output reads what workerd prints on standard output: a JSON object a line, for
+// each console call
+//
+//	{"timestamp":1795293636797,"level":"log","message":"hello"}
+//
+// and, with a source, for each message of its own, among them the uncaught
+// exceptions. What is no JSON comes from process.stdout.
+type output struct {
+	worker *worker
+	errors errorOutput
+
+	// Used by the one goroutine that writes.
+	partial []byte
+	cut     bool
+	budget  float64
+	read    time.Time
+
+	// threw is when the last uncaught exception was seen, in Unix nanoseconds.
+	threw atomic.Int64
+	heap  atomic.Bool
+}
+
+// Write takes output; it never fails.
+func (o *output) Write(p []byte) (int, error) {
+	o.throttle(len(p))
+	for rest := p; len(rest) > 0; {
+		end := bytes.IndexByte(rest, '\n')
+		if end < 0 {
+			o.keep(rest)
+			break
+		}
+		if len(o.partial) == 0 && !o.cut {
+			o.line(rest[:min(end, maxOutputLine)])
+		} else {
+			o.keep(rest[:end])
+			o.line(o.partial)
+			o.partial, o.cut = o.partial[:0], false
+		}
+		rest = rest[end+1:]
+	}
+	return len(p), nil
+}
+
+func (o *output) keep(part []byte) {
+	room := maxOutputLine - len(o.partial)
+	if len(part) > room {
+		part, o.cut = part[:room], true
+	}
+	o.partial = append(o.partial, part...)
+}
+
+// throttle sleeps when the worker says more than it may, unless it is ending.
+func (o *output) throttle(n int) {
+	now := time.Now()
+	if o.read.IsZero() {
+		o.budget = outputBurst
+	} else {
+		o.budget = min(outputBurst, o.budget+now.Sub(o.read).Seconds()*outputRate)
+	}
+	o.read = now
+	o.budget -= float64(n)
+	if o.budget < 0 && o.worker.fate.Load() == nil {
+		time.Sleep(time.Duration(-o.budget / outputRate * float64(time.Second)))
+	}
+}
+
+var sourceField = []byte(`,"source":"`)
+
+func (o *output) line(line []byte) {
+	if len(line) == 0 {
+		return
+	}
+	if bytes.Contains(line, sourceField) {
+		o.ownLine(line)
+		return
+	}
+	if !o.worker.journal.allow() {
+		return
+	}
+	said := parseLine(line)
+	o.worker.journal.add(LogLine{
+		Time: said.time(), Kind: models.LogConsole, Level: said.level(), Message: o.worker.code.maps.rewrite(said.Message),
+	})
+}
+
+// printed is a line of structured output. The timestamp is a number or, in
+// workerd's own lines, a string.
+type printed struct {
+	Timestamp json.RawMessage `json:"timestamp"`
+	Level     string          `json:"level"`
+	Message   string          `json:"message"`
+}
+
+func parseLine(line []byte) printed {
+	var said printed
+	if json.Unmarshal(line, &said) == nil && len(said.Timestamp) > 0 {
+		return said
+	}
+	// A line that was too long, or one that process.stdout was given.
+	head, message, found := bytes.Cut(line, []byte(`,"message":"`))
+	if found && json.Unmarshal(append(bytes.Clone(head), '}'), &said) == nil && len(said.Timestamp) > 0 {
+		for cut := 0; cut < 6 && cut < len(message); cut++ {
+			if json.Unmarshal([]byte(`"`+string(message[:len(message)-cut])+`"`), &said.Message) == nil {
+				return said
+			}
+		}
+	}
+	return printed{Message: string(line)}
+}
+
+func (p printed) time() time.Time {
+	var milliseconds int64
+	if json.Unmarshal(p.Timestamp, &milliseconds) != nil || milliseconds <= 0 {
+		return time.Time{}
+	}
+	return time.UnixMilli(milliseconds).UTC()
+}
+
+func (p printed) level() string {
+	switch p.Level {
+	case "debug", "info", "warn", "error":
+		return p.Level
+	}
+	return "log"
+}
+
+// What workerd says of an uncaught exception (src/workerd/io/worker.c++), and of
+// a heap that is full (src/workerd/jsg/setup.c++).
+const (
+	exceptionPrefix = "uncaught exception; source = "
+	exceptionStack  = "; stack = "
+	heapFull        = "JavaScript heap out of memory"
+)
+
+// ownLine reads a message of workerd's own. All but exceptions are about
+// connections, and say nothing that the request's line does not.
+func (o *output) ownLine(line []byte) {
+	said := parseLine(line)
+	if strings.Contains(said.Message, heapFull) {
+		o.heap.Store(true)
+		return
+	}
+	rest, ok := strings.CutPrefix(said.Message, exceptionPrefix)
+	if !ok {
+		return
+	}
+	_, thrown, ok := strings.Cut(rest, exceptionStack)
+	if !ok {
+		return
+	}
+	o.threw.Store(o.worker.host.now().UnixNano())
+	if !o.worker.journal.allow() {
+		return
+	}
+	message, stack := splitStack(thrown)
+	o.worker.journal.add(LogLine{
+		Kind: models.LogException, Level: "error", Message: message, Stack: o.worker.code.maps.rewrite(stack),
+	})
+}
+
+// splitStack parts an exception's text from its frames.
+func splitStack(thrown string) (message, stack string) {
+	lines := strings.Split(thrown, "\n")
+	for i, line := range lines {
+		if i > 0 && strings.HasPrefix(strings.TrimSpace(line), "at ") {
+			frames := lines[i:]
+			for j := range frames {
+				frames[j] = strings.TrimSpace(frames[j])
+			}
+			return strings.Join(lines[:i], "\n"), strings.TrimSpace(strings.Join(frames, "\n"))
+		}
+	}
+	return strings.TrimSpace(thrown), ""
+}
+
+func (o *output) threwSince(t time.Time) bool { return o.threw.Load() >= t.UnixNano() }
+
+func (o *output) outOfHeap() bool {
+	return o.heap.Load() || strings.Contains(o.errors.text(), heapFull)
+}
+
+// startError finds in standard error what the worker said when it did not start:
+//
+//	service worker: Uncaught TypeError: at start
+//	  at file:///bundle/main.js:1:7
+func (o *output) startError() (message, stack string) {
+	text := strings.TrimSpace(o.errors.text())
+	if at := strings.Index(text, "service worker: "); at >= 0 {
+		text = text[at+len("service worker: "):]
+	}
+	message, stack = splitStack(text)
+	message = strings.TrimPrefix(message, "Uncaught ")
+	return clamp(o.worker.code.maps.rewrite(message), maxMessage), clamp(o.worker.code.maps.rewrite(stack), maxMessage)
+}
+
+// errorOutput keeps the beginning and the end of standard error: the first
+// message is the cause, the last words are V8's.
+type errorOutput struct {
+	mu         sync.Mutex
+	head, tail []byte
+}
+
+// Write takes output; it never fails.
+func (e *errorOutput) Write(p []byte) (int, error) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	rest := p
+	if room := maxErrorOutput/2 - len(e.head); room > 0 {
+		n := min(room, len(rest))
+		e.head, rest = append(e.head, rest[:n]...), rest[n:]
+	}
+	e.tail = append(e.tail, rest...)
+	if extra := len(e.tail) - maxErrorOutput/2; extra > 0 {
+		e.tail = append(e.tail[:0], e.tail[extra:]...)
+	}
+	return len(p), nil
+}
+
+func (e *errorOutput) text() string {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return string(e.head) + string(e.tail)
+}

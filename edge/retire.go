@@ -1,0 +1,290 @@
+package edge
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"github.com/slipwayhq/slipway/models"
+)
+
+// The outcomes of requests and of workers, in workerd's words.
+const (
+	outcomeOK        = "ok"
+	outcomeException = "exception"
+	outcomeCanceled  = "canceled"
+	outcomeCPU       = "exceededCpu"
+	outcomeMemory    = "exceededMemory"
+	outcomeUnknown   = "unknown"
+	// outcomeStopped is a worker that the host stopped in order.
+	outcomeStopped = "stopped"
+)
+
+// ending is how a worker ended: the message completes "it ended: …".
+type ending struct {
+	outcome, message string
+	// quiet endings are told elsewhere and not logged.
+	quiet bool
+}
+
+var (
+	endedIdle    = ending{outcome: outcomeStopped, message: "it was idle"}
+	endedForRoom = ending{outcome: outcomeStopped, message: "it was idle and others needed the room"}
+	endedInOrder = ending{outcome: outcomeStopped, message: "this machine stops serving"}
+)
+
+// newWorkerBytes is what a worker is counted with until it was measured.
+const newWorkerBytes = 24 << 20
+
+// makeRoom retires the least recently used idle workers until one more fits, and
+// gives them: their processes are still to end. CodeWorkerBusy when all that is
+// left is in use. The caller holds mu.
+func (h *Host) makeRoom() (victims []*worker, err error) {
+	for {
+		count, bytes := h.occupied()
+		if count < h.limits.MaxWorkers && bytes+newWorkerBytes <= h.limits.MemoryBytes {
+			return victims, nil
+		}
+		victim := h.leastRecentlyUsed()
+		if victim == nil {
+			return nil, busy(2*time.Second, "All %d workers on this machine are in use.", count)
+		}
+		if h.retireIdle(victim, endedForRoom) {
+			h.counts.evicted.Add(1)
+			victims = append(victims, victim)
+		}
+	}
+}
+
+// occupied counts what lives and will live; what is idle and retired, its end
+// near, no more.
+func (h *Host) occupied() (count int, bytes int64) {
+	count, bytes = len(h.starting), int64(len(h.starting))*newWorkerBytes
+	for w := range h.live {
+		if w.fate.Load() == nil && !h.isStarting(w) {
+			count++
+			bytes += max(w.memory.Load(), newWorkerBytes/2)
+		}
+	}
+	return count, bytes
+}
+
+// isStarting says whether a process is counted among the starts.
+func (h *Host) isStarting(w *worker) bool {
+	select {
+	case <-w.listening:
+		running, ok := h.running.Load(w.release.ID)
+		return h.starting[w.release.ID] != nil && (!ok || running != w) && !w.closing()
+	default:
+		return true
+	}
+}
+
+func (h *Host) leastRecentlyUsed() (oldest *worker) {
+	h.running.Range(func(_, value any) bool {
+		w := value.(*worker)
+		if w.leases.Load() != 0 {
+			return true
+		}
+		if oldest == nil || w.retiresBefore(oldest) {
+			oldest = w
+		}
+		return true
+	})
+	return oldest
+}
+
+// retiresBefore orders idle workers: superseded ones go first.
+func (w *worker) retiresBefore(other *worker) bool {
+	if mine, theirs := w.superseded.Load(), other.superseded.Load(); mine != theirs {
+		return mine
+	}
+	return w.lastUsed.Load() < other.lastUsed.Load()
+}
+
+// retireIdle ends a worker that has no lease; false when it has. There is nobody
+// to wait for: what it does after its last answer (waitUntil) had its time, or
+// must make room.
+func (h *Host) retireIdle(w *worker, why ending) bool {
+	if !w.closeIdle() {
+		return false
+	}
+	h.running.CompareAndDelete(w.release.ID, w)
+	h.kill(w, why)
+	return true
+}
+
+// closeWorker ends a worker in order: no new leases, the open ones end within
+// DrainTimeout, and what it does after its last answer has that long too. The
+// caller holds mu.
+func (h *Host) closeWorker(w *worker, why ending) {
+	w.close()
+	h.running.CompareAndDelete(w.release.ID, w)
+	h.tasks.Go(func() { h.drain(w, why) })
+}
+
+// drain waits for the leases, then for waitUntil work, about which workerd tells
+// nothing: a worker that has computed nothing for a while has none that matters,
+// or waits for something slow.
+func (h *Host) drain(w *worker, why ending) {
+	timer := time.NewTimer(h.limits.DrainTimeout)
+	defer timer.Stop()
+	select {
+	case <-w.drained:
+		h.awaitQuiet(w, timer.C)
+	case <-timer.C:
+	case <-w.done:
+		return
+	}
+	h.kill(w, why)
+}
+
+// quietFor is how long a worker without leases must have used no processor time
+// until nothing is expected of it.
+const quietFor = 2 * time.Second
+
+func (h *Host) awaitQuiet(w *worker, deadline <-chan time.Time) {
+	tick := time.NewTicker(quietFor / 10)
+	defer tick.Stop()
+	var last time.Duration
+	since := w.idleSince()
+	for {
+		usage, err := w.service.Usage()
+		if err != nil {
+			return
+		}
+		if usage.CPU-last > time.Millisecond {
+			last, since = usage.CPU, later(since, h.now().Add(-quietFor/10))
+			if w.idleSince().After(since) {
+				since = w.idleSince()
+			}
+		}
+		if h.now().Sub(since) >= quietFor {
+			return
+		}
+		select {
+		case <-tick.C:
+		case <-deadline:
+			return
+		case <-w.done:
+			return
+		}
+	}
+}
+
+func later(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
+	}
+	return b
+}
+
+// kill ends a worker at once, for a reason; the first reason stays.
+func (h *Host) kill(w *worker, why ending) {
+	if !w.fate.CompareAndSwap(nil, &why) {
+		return
+	}
+	w.close()
+	h.running.CompareAndDelete(w.release.ID, w)
+	if err := w.service.Kill(); err != nil {
+		h.log.WithError(err).WithField("release", w.release.ID).Error("Worker cannot be killed")
+	}
+}
+
+// attend waits for a worker's end and clears up after it.
+func (h *Host) attend(w *worker) {
+	<-w.service.Done()
+	w.ended = w.judge()
+	w.close()
+	h.running.CompareAndDelete(w.release.ID, w)
+	w.removeSockets()
+	w.ends.close()
+	w.client.Close()
+
+	h.mu.Lock()
+	delete(h.live, w)
+	started := true
+	select {
+	case <-w.listening:
+	default:
+		started = false
+	}
+	if started && w.ended.outcome != outcomeStopped {
+		h.fault(w.release.ID).crashed(h.now(), w.started, w.ended)
+		h.counts.crashed(w.ended.outcome)
+	}
+	h.mu.Unlock()
+	if started && !w.ended.quiet {
+		level, verb := "info", "worker stopped: "
+		if w.ended.outcome != outcomeStopped {
+			level, verb = "error", "worker ended: "
+			h.log.WithFields(map[string]any{
+				"release": w.release.ID, "project": w.release.ProjectID, "outcome": w.ended.outcome,
+			}).Warn("Worker ended: " + w.ended.message)
+		}
+		w.journal.system(level, verb+w.ended.message)
+	}
+	close(w.done)
+
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(h.lifetime), 30*time.Second)
+	defer cancel()
+	if err := w.service.Destroy(ctx); err != nil {
+		h.log.WithError(err).WithField("sandbox", w.service.ID()).Error("Worker's sandbox left for the sweeper")
+	}
+}
+
+func (w *worker) removeSockets() {
+	w.host.sockets.remove(w.name + "-http")
+	w.host.sockets.remove(w.name + "-health")
+}
+
+// judge says how the process ended.
+func (w *worker) judge() ending {
+	if fate := w.fate.Load(); fate != nil {
+		return *fate
+	}
+	exit := w.service.Exit()
+	switch {
+	case w.output.outOfHeap():
+		return ending{outcome: outcomeMemory, message: fmt.Sprintf("it used more than its %d MiB of JavaScript heap", w.host.limits.WorkerHeapBytes>>20)}
+	case exit.OOMKilled:
+		return ending{outcome: outcomeMemory, message: fmt.Sprintf("it used more than its %d MiB of memory", w.host.limits.WorkerMemoryBytes>>20)}
+	}
+	return ending{outcome: outcomeUnknown, message: fmt.Sprintf("its process ended by itself with code %d", exit.Code)}
+}
+
+// startFailure is the error of a worker whose process ended before it listened.
+func (w *worker) startFailure() error {
+	if w.ended.outcome == outcomeStopped {
+		return busy(time.Second, "The worker was stopped while it started.")
+	}
+	message, stack := w.output.startError()
+	switch {
+	case w.ended.outcome != outcomeUnknown:
+		message = w.ended.message
+	case message == "":
+		message = w.ended.message
+	}
+	w.journal.add(LogLine{Kind: models.LogSystem, Level: "error", Message: "worker did not start: " + message, Stack: stack})
+	return models.Errorf(models.CodeWorkerStart, "The worker did not start: %s", message).WithDetails(StartError{Stack: stack})
+}
+
+// StartError is the Details of a CodeWorkerStart.
+type StartError struct {
+	// Stack is that of the exception, source-mapped, one frame a line.
+	Stack string `json:"stack,omitempty"`
+}
+
+// startTimeout is the error of a worker that did not listen in time. One that
+// computes is at fault itself.
+func (w *worker) startTimeout(limit time.Duration, ctx context.Context) error {
+	if w.host.lifetime.Err() != nil {
+		return busy(5*time.Second, "The edge host is being stopped.")
+	}
+	message := fmt.Sprintf("it was not ready after %s", limit)
+	w.journal.system("error", "worker did not start: "+message)
+	if usage, err := w.service.Usage(); err == nil && usage.CPU > limit/4 {
+		return models.Errorf(models.CodeWorkerStart, "The worker did not start: %s of computing.", message)
+	}
+	return busy(2*time.Second, "The worker did not start: %s.", message)
+}
