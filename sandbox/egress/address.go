@@ -6,7 +6,7 @@ import (
 	"net/netip"
 )
 
-// refusedPrefixes are addresses no build may reach, whatever a name resolves
+// refusedPrefixes are addresses no tenant may reach, whatever a name resolves
 // to: everything that is not the public internet's unicast space and might
 // lead to this host, its network or its cloud. From the IANA special-purpose
 // registries; the documentation ranges lead nowhere and are left out.

@@ -63,8 +63,9 @@ func (p *Proxy) copy(to, from net.Conn, last *atomic.Int64) error {
 	}
 }
 
-// limitListener accepts at most n connections at a time; the rest wait.
-func limitListener(listener net.Listener, n int) net.Listener {
+// LimitListener accepts at most n connections at a time; the rest wait. Its
+// connections pass half-closes on.
+func LimitListener(listener net.Listener, n int) net.Listener {
 	return &limited{Listener: listener, slots: make(chan struct{}, n), done: make(chan struct{})}
 }
 

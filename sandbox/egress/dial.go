@@ -13,15 +13,76 @@ import (
 	"time"
 )
 
-// refusedError says that a name leads only to addresses no build may reach.
-type refusedError struct{ reasons error }
+// RefusedError says that a name leads only to addresses that must not be dialled.
+type RefusedError struct{ Reasons error }
 
-func (e *refusedError) Error() string { return "refused: " + e.reasons.Error() }
-func (e *refusedError) Unwrap() error { return e.reasons }
+func (e *RefusedError) Error() string { return "refused: " + e.Reasons.Error() }
+func (e *RefusedError) Unwrap() error { return e.Reasons }
 
-// dial connects to an allowed target. The name is resolved once and the very
-// address that was checked is dialled, so that a second answer of the DNS
-// cannot lead elsewhere.
+// Dialer connects to the public internet and to nothing that might lead to this
+// host, its network or its cloud. The zero value works. Safe for concurrent use.
+type Dialer struct {
+	// Resolve looks names up; default is the system's resolver.
+	Resolve func(ctx context.Context, host string) ([]netip.Addr, error)
+	// OwnAddresses are this machine's; default looks at its interfaces.
+	OwnAddresses func() ([]netip.Addr, error)
+	// AllowPrivate exempts addresses from the refusal of special ranges.
+	AllowPrivate []netip.Prefix
+	// Refuse adds addresses that are never dialled, exempt or not.
+	Refuse []netip.Prefix
+}
+
+// Dial connects to a host, a name or an address, over TCP. The name is resolved
+// once and the very address that was checked is dialled, so that a second answer
+// of the DNS cannot lead elsewhere. It returns a *RefusedError when no address
+// may be dialled and the resolver's error when there is none.
+func (d Dialer) Dial(ctx context.Context, host string, port uint16) (net.Conn, error) {
+	if d.Resolve == nil {
+		d.Resolve = resolve
+	}
+	if d.OwnAddresses == nil {
+		d.OwnAddresses = machineAddresses
+	}
+	addresses, err := d.Resolve(ctx, host)
+	if err != nil {
+		return nil, fmt.Errorf("resolve %s: %w", host, err)
+	}
+	var refused, failed []error
+	for i, address := range addresses {
+		if err := d.check(address); err != nil {
+			refused = append(refused, err)
+			continue
+		}
+		conn, err := dialOne(ctx, netip.AddrPortFrom(address.Unmap(), port), len(addresses)-i)
+		if err == nil {
+			return conn, nil
+		}
+		failed = append(failed, err)
+	}
+	if len(failed) > 0 {
+		return nil, fmt.Errorf("connect to %s port %d: %w", host, port, errors.Join(failed...))
+	}
+	if len(refused) > 0 {
+		return nil, &RefusedError{errors.Join(refused...)}
+	}
+	return nil, fmt.Errorf("resolve %s: no address", host)
+}
+
+func (d Dialer) check(address netip.Addr) error {
+	for _, prefix := range d.Refuse {
+		if prefix.Contains(address.Unmap()) {
+			return fmt.Errorf("%s is the platform's", address)
+		}
+	}
+	return checkAddress(address, d.OwnAddresses, d.AllowPrivate)
+}
+
+func resolve(ctx context.Context, host string) ([]netip.Addr, error) {
+	return net.DefaultResolver.LookupNetIP(ctx, "ip", host)
+}
+
+// dial connects to an allowed target, through the operator's proxy when there
+// is one.
 func (p *Proxy) dial(ctx context.Context, target Target) (net.Conn, error) {
 	if p.options.Upstream != nil {
 		through, err := p.options.Upstream(target)
@@ -32,35 +93,14 @@ func (p *Proxy) dial(ctx context.Context, target Target) (net.Conn, error) {
 			return dialThrough(ctx, through, target)
 		}
 	}
-	addresses, err := p.options.Resolve(ctx, target.Host)
-	if err != nil {
-		return nil, fmt.Errorf("resolve %s: %w", target.Host, err)
-	}
-	var refused, failed []error
-	for _, address := range addresses {
-		if err := checkAddress(address, p.options.OwnAddresses, p.options.AllowPrivate); err != nil {
-			refused = append(refused, err)
-			continue
-		}
-		conn, err := dialOne(ctx, netip.AddrPortFrom(address.Unmap(), target.Port), len(addresses))
-		if err == nil {
-			return conn, nil
-		}
-		failed = append(failed, err)
-	}
-	if len(failed) > 0 {
-		return nil, fmt.Errorf("connect to %s: %w", target, errors.Join(failed...))
-	}
-	if len(refused) > 0 {
-		return nil, &refusedError{errors.Join(refused...)}
-	}
-	return nil, fmt.Errorf("resolve %s: no address", target.Host)
+	dialer := Dialer{Resolve: p.options.Resolve, OwnAddresses: p.options.OwnAddresses, AllowPrivate: p.options.AllowPrivate}
+	return dialer.Dial(ctx, target.Host, target.Port)
 }
 
-// dialOne gives one of several addresses a share of the time, so that a dead
+// dialOne gives one of the addresses left a share of the time, so that a dead
 // one does not use all of it.
-func dialOne(ctx context.Context, address netip.AddrPort, of int) (net.Conn, error) {
-	if deadline, ok := ctx.Deadline(); ok && of > 1 {
+func dialOne(ctx context.Context, address netip.AddrPort, left int) (net.Conn, error) {
+	if deadline, ok := ctx.Deadline(); ok && left > 1 {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithTimeout(ctx, max(time.Until(deadline)/2, time.Second))
 		defer cancel()

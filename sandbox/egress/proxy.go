@@ -75,12 +75,6 @@ func New(options Options) (*Proxy, error) {
 	if options.MaxBytes <= 0 {
 		options.MaxBytes = 16 << 30
 	}
-	if options.Resolve == nil {
-		options.Resolve = resolve
-	}
-	if options.OwnAddresses == nil {
-		options.OwnAddresses = machineAddresses
-	}
 	if options.Log == nil {
 		options.Log = logrus.StandardLogger()
 	}
@@ -97,10 +91,6 @@ func New(options Options) (*Proxy, error) {
 		slots: make(chan struct{}, options.MaxConnections),
 		open:  map[net.Conn]struct{}{},
 	}, nil
-}
-
-func resolve(ctx context.Context, host string) ([]netip.Addr, error) {
-	return net.DefaultResolver.LookupNetIP(ctx, "ip", host)
 }
 
 // Bytes counts what passed, both ways together.
@@ -123,7 +113,7 @@ func (p *Proxy) Serve(ctx context.Context, listener net.Listener) error {
 		p.closeTunnels()
 	})
 	defer stop()
-	err := server.Serve(limitListener(listener, 2*p.options.MaxConnections))
+	err := server.Serve(LimitListener(listener, 2*p.options.MaxConnections))
 	_ = server.Close()
 	p.closeTunnels()
 	p.handlers.Wait()
@@ -172,7 +162,7 @@ func (p *Proxy) answer(ctx context.Context, w http.ResponseWriter, r *http.Reque
 	upstream, err := p.dial(ctx, target)
 	if err != nil {
 		p.options.Log.WithError(err).WithField("target", target.String()).Warn("Registry connection failed")
-		var refused *refusedError
+		var refused *RefusedError
 		if errors.As(err, &refused) {
 			p.refuse(w, http.StatusForbidden, target.String(), "it resolves to addresses a build must not reach")
 			return
