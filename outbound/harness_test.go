@@ -22,7 +22,10 @@ import (
 var loopback = []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}
 
 // toLoopback resolves every name to this machine.
-func toLoopback(context.Context, string) ([]netip.Addr, error) {
+func toLoopback(_ context.Context, host string) ([]netip.Addr, error) {
+	if address, err := netip.ParseAddr(host); err == nil {
+		return []netip.Addr{address}, nil
+	}
 	return []netip.Addr{netip.MustParseAddr("127.0.0.1")}, nil
 }
 
