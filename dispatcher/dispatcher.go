@@ -84,7 +84,9 @@ type Options struct {
 	// Database and Storage are what /health/detailed asks; nil ones are not checked.
 	Database, Storage Pinger
 	Log               logrus.FieldLogger
+	AccessLog         AccessLog
 
+	HTTPS  HTTPS
 	Limits Limits
 }
 
@@ -165,7 +167,7 @@ type Dispatcher struct {
 	releases *releases
 	bodies   *bodies
 	own      http.Handler
-	debug    func() bool
+	access   *accessLog
 }
 
 // New makes a dispatcher. Options it cannot work with are CodeValidation.
@@ -187,7 +189,7 @@ func New(opts Options) (*Dispatcher, error) {
 		routes:   newRouteTable(opts.Routes, opts.Log),
 		releases: newReleases(opts.Blobs, opts.Limits.CacheBytes/4),
 		bodies:   newBodies(opts.Blobs, opts.Limits.CacheBytes-opts.Limits.CacheBytes/4, opts.Limits.CachedFileBytes),
-		debug:    debugEnabled(opts.Log),
+		access:   newAccessLog(opts.AccessLog),
 	}
 	if opts.Presence != nil {
 		d.acks = newAcks(opts.Presence, d.refresh, opts.Log)
@@ -200,10 +202,8 @@ func New(opts Options) (*Dispatcher, error) {
 func (d *Dispatcher) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	x := exchange{w: w, r: r, requestID: requestID(r)}
 	w.Header()["X-Request-Id"] = []string{x.requestID}
+	defer d.logAccess(&x, time.Now())
 	defer d.recovered(&x)
-	if d.debug() {
-		defer d.logAccess(&x, time.Now())
-	}
 	if d.refused(&x) {
 		return
 	}

@@ -22,7 +22,8 @@ import (
 // and by whoever reads the body or watches for a disconnect during one.
 type guardConn struct {
 	net.Conn
-	server *Server
+	server    *Server
+	encrypted bool
 	// release gives back what the connection counts against.
 	release func()
 
@@ -140,7 +141,7 @@ func (g *guardConn) nextHead() error {
 			}
 			continue
 		}
-		if g.fresh && string(g.buf[g.start:g.start+size]) == preface && g.server.unencryptedHTTP2(g) {
+		if g.fresh && string(g.buf[g.start:g.start+size]) == preface && !g.encrypted {
 			g.phase = phaseRaw
 			return g.hand()
 		}

@@ -21,19 +21,21 @@ func requestID(r *http.Request) string {
 // newRequestID makes a version 4 UUID. Ids are labels, not secrets, so a fast
 // generator will do.
 func newRequestID() string {
+	var text [36]byte
+	return string(appendRequestID(text[:0]))
+}
+
+func appendRequestID(b []byte) []byte {
 	var raw [16]byte
 	binary.LittleEndian.PutUint64(raw[:8], rand.Uint64())
 	binary.LittleEndian.PutUint64(raw[8:], rand.Uint64())
 	raw[6] = raw[6]&0x0f | 0x40
 	raw[8] = raw[8]&0x3f | 0x80
-	var text [36]byte
-	hex.Encode(text[0:8], raw[0:4])
-	hex.Encode(text[9:13], raw[4:6])
-	hex.Encode(text[14:18], raw[6:8])
-	hex.Encode(text[19:23], raw[8:10])
-	hex.Encode(text[24:36], raw[10:16])
-	text[8], text[13], text[18], text[23] = '-', '-', '-', '-'
-	return string(text[:])
+	b = append(hex.AppendEncode(b, raw[0:4]), '-')
+	b = append(hex.AppendEncode(b, raw[4:6]), '-')
+	b = append(hex.AppendEncode(b, raw[6:8]), '-')
+	b = append(hex.AppendEncode(b, raw[8:10]), '-')
+	return hex.AppendEncode(b, raw[10:16])
 }
 
 func saneRequestID(id string) bool {

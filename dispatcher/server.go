@@ -23,7 +23,9 @@ type Server struct {
 	d      *Dispatcher
 	limits Limits
 	http   *http.Server
-	hard   atomic.Bool
+	// hard says that answers under way are cut off too.
+	hard  atomic.Bool
+	dates dates
 
 	mu      sync.Mutex
 	guards  map[*guardConn]struct{}
@@ -39,7 +41,7 @@ func (d *Dispatcher) Server() *Server {
 	protocols.SetHTTP2(true)
 	protocols.SetUnencryptedHTTP2(true)
 	s.http = &http.Server{
-		Handler:     d,
+		Handler:     d.opts.HTTPS.handler(d),
 		Protocols:   protocols,
 		IdleTimeout: s.limits.IdleTimeout,
 		// The guard bounds headers on HTTP/1.1.
@@ -89,6 +91,7 @@ func (s *Server) Shutdown(ctx context.Context) error {
 			return ctx.Err()
 		}
 		if done && left == 0 {
+			s.d.access.flush()
 			return err
 		}
 	}
@@ -125,17 +128,12 @@ func (s *Server) forget(g *guardConn) {
 
 // guard puts a guard before a connection.
 func (s *Server) guard(conn net.Conn, release func()) *guardConn {
-	g := &guardConn{Conn: conn, server: s, release: release, fresh: true, parked: make(chan struct{}, 1)}
+	_, encrypted := conn.(*tls.Conn)
+	g := &guardConn{Conn: conn, server: s, encrypted: encrypted, release: release, fresh: true, parked: make(chan struct{}, 1)}
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.guards[g] = struct{}{}
 	return g
-}
-
-// unencryptedHTTP2 says whether a connection may speak HTTP/2 by prior knowledge.
-func (s *Server) unencryptedHTTP2(g *guardConn) bool {
-	_, encrypted := g.Conn.(*tls.Conn)
-	return !encrypted
 }
 
 // connectionState tells a guard what net/http does with its connection.

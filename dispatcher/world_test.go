@@ -160,13 +160,14 @@ func (b *board) count(n int) {
 
 // world is a running dispatcher with its parts.
 type world struct {
-	t     testing.TB
-	board *board
-	blobs *fs.Store
-	scope string
-	root  string
-	d     *dispatcher.Dispatcher
-	addr  string
+	t      testing.TB
+	board  *board
+	blobs  *fs.Store
+	scope  string
+	root   string
+	d      *dispatcher.Dispatcher
+	server *dispatcher.Server
+	addr   string
 }
 
 const org = "org1"
@@ -190,6 +191,7 @@ func newWorld(t testing.TB, change func(*dispatcher.Options)) *world {
 	w.d, err = dispatcher.New(opts)
 	require.NoError(t, err)
 	server := w.d.Server()
+	w.server = server
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
 	w.addr = listener.Addr().String()
