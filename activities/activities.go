@@ -7,6 +7,7 @@ package activities
 import (
 	"context"
 	"errors"
+	"net"
 	"os"
 	"path/filepath"
 	"time"
@@ -39,6 +40,10 @@ type Options struct {
 	Variables *variables.Vault
 	// Workers proves that server code starts; nil on a host that does not run any.
 	Workers Workers
+	// Resolver looks at the DNS of custom domains, which people point at
+	// CNAMETarget; nil is the system's.
+	Resolver    Resolver
+	CNAMETarget string
 	// SiteURL is where a worker name answers.
 	SiteURL func(worker string) string
 	Log     logrus.FieldLogger
@@ -62,6 +67,9 @@ type Activities struct {
 func New(opts Options) (*Activities, error) {
 	if opts.Store == nil || opts.Blobs == nil || opts.Variables == nil || opts.SiteURL == nil || opts.Log == nil {
 		return nil, errors.New("activities need a store, blobs, variables, a site URL and a logger")
+	}
+	if opts.Resolver == nil {
+		opts.Resolver = net.DefaultResolver
 	}
 	host, err := os.Hostname()
 	if err != nil {

@@ -9,7 +9,7 @@ import (
 // Validate checks again what the gateway checked when it took the request, and
 // reserves what the deployment will use. Running it twice is harmless: the
 // checks only read, the quota reservation is keyed by the deployment, and a
-// domain that is the project's own may be reserved again.
+// domain that is the project's own may be claimed again.
 func (a *Activities) Validate(ctx context.Context, in models.StepInput) (models.ValidateResult, error) {
 	d := in.Deployment
 	if d.ProjectID == "" || d.OrgID == "" || d.UserID == "" {
@@ -23,7 +23,7 @@ func (a *Activities) Validate(ctx context.Context, in models.StepInput) (models.
 		return models.ValidateResult{}, err
 	}
 	if d.CustomDomain != "" {
-		if err := a.Store.ReserveDomain(ctx, project, d.CustomDomain); err != nil {
+		if _, err := a.Store.AddDomain(ctx, project, d.CustomDomain); err != nil {
 			return models.ValidateResult{}, err
 		}
 	}

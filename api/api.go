@@ -66,7 +66,8 @@ func (l Limits) withDefaults() Limits {
 	return l
 }
 
-// Options are what a Server needs. Store, Blobs, Variables, Temporal, Start and SiteURL are required.
+// Options are what a Server needs. Store, Blobs, Variables, Temporal, Start, CheckDomain and
+// SiteURL are required.
 type Options struct {
 	Store *models.Store
 	Blobs blob.Store
@@ -91,6 +92,11 @@ type Options struct {
 	ParkTimeout   time.Duration
 	// SiteURL is where a worker answers.
 	SiteURL func(worker string) string
+	// CheckDomain has the workflow of a custom domain look at DNS now, starting it
+	// when there is none, and returns its run id.
+	CheckDomain func(ctx context.Context, d models.Domain) (runID string, err error)
+	// CNAMETarget is what people point their domains at.
+	CNAMETarget string
 	// Domain is the domain workers answer under; it cannot be a custom domain.
 	Domain string
 	// Reserved are worker names no project may take; nil means
@@ -119,8 +125,8 @@ type Server struct {
 // New makes a Server; it does not listen yet.
 func New(opts Options) (*Server, error) {
 	switch {
-	case opts.Store == nil, opts.Blobs == nil, opts.Variables == nil, opts.Temporal == nil, opts.Start == nil, opts.SiteURL == nil:
-		return nil, errors.New("api: Store, Blobs, Variables, Temporal, Start and SiteURL are required")
+	case opts.Store == nil, opts.Blobs == nil, opts.Variables == nil, opts.Temporal == nil, opts.Start == nil, opts.CheckDomain == nil, opts.SiteURL == nil:
+		return nil, errors.New("api: Store, Blobs, Variables, Temporal, Start, CheckDomain and SiteURL are required")
 	}
 	if opts.Log == nil {
 		opts.Log = logrus.StandardLogger()
@@ -142,6 +148,7 @@ func New(opts Options) (*Server, error) {
 	s.registerProjects()
 	s.registerReleases()
 	s.registerVariables()
+	s.registerDomains()
 	s.registerBlobs()
 	s.documentFieldError()
 	if err := s.registerDocs(); err != nil {

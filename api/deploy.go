@@ -25,7 +25,7 @@ type DeployRequest struct {
 	ProjectID       string           `json:"projectId" minLength:"1" maxLength:"64" doc:"The project to deploy" example:"prj_3kq5q2n7d4v6x2y7z3a4b5c6d7"`
 	OrgID           string           `json:"orgId" minLength:"1" maxLength:"64" doc:"The organization of the token" example:"org_3kq5q2n7d4v6x2y7z3a4b5c6d7"`
 	UserID          string           `json:"userId" minLength:"1" maxLength:"64" doc:"The user of the token" example:"usr_3kq5q2n7d4v6x2y7z3a4b5c6d7"`
-	CustomDomain    string           `json:"customDomain,omitempty" maxLength:"253" doc:"A host name of your own to reserve for the project" example:"example.com"`
+	CustomDomain    string           `json:"customDomain,omitempty" maxLength:"253" doc:"A host name of your own to add to the project, as POST /projects/{id}/domains does" example:"example.com"`
 	InitFiles       []InitFile       `json:"initFiles,omitempty" doc:"Files put on top of the project's latest source"`
 	HistoryMessages []HistoryMessage `json:"historyMessages,omitempty" doc:"The conversation that led to the files; kept with the project"`
 	Files           []FileReference  `json:"files,omitempty" doc:"The whole source by content, replacing the project's latest. Upload what POST /blobs/missing names first. Not together with initFiles"`
@@ -109,8 +109,11 @@ func (s *Server) deploy(ctx context.Context, in *deployInput) (*deployOutput, er
 	if err := s.opts.Store.CheckQuota(ctx, identity.OrganizationID); err != nil {
 		return nil, err
 	}
-	if err := s.reserveDomain(ctx, project, in.Body.CustomDomain); err != nil {
-		return nil, err
+	if in.Body.CustomDomain != "" {
+		// As POST /projects/{id}/domains does; the step validate does it again.
+		if _, err := s.claimDomain(ctx, project, in.Body.CustomDomain); err != nil {
+			return nil, err
+		}
 	}
 	digest, err := s.storeRequest(ctx, identity.OrganizationID, in.Body, contents)
 	if err != nil {
@@ -154,17 +157,6 @@ func (s *Server) start(ctx context.Context, row models.Deployment) {
 	if err := s.opts.Store.MarkStarted(ctx, row.ID, runID); err != nil {
 		log.WithError(err).Warn("workflow started, but its row does not say so yet")
 	}
-}
-
-// reserveDomain answers for the domain at once; the step validate does it again.
-func (s *Server) reserveDomain(ctx context.Context, project models.Project, host string) error {
-	if host == "" {
-		return nil
-	}
-	if err := s.opts.Store.CheckDomain(ctx, project.ID, host); err != nil {
-		return err
-	}
-	return s.opts.Store.ReserveDomain(ctx, project, host)
 }
 
 // storeConcurrency bounds the blobs written or looked up at once per request.

@@ -283,9 +283,12 @@ func TestDeploy_projectQuotaAndDomainAreCheckedAtOnce(t *testing.T) {
 
 	row := g.deploy(map[string]any{"customDomain": "Shop.Example.COM."})
 	require.Equal(t, "shop.example.com", row.CustomDomain)
-	require.NoError(t, g.store.ReserveDomain(t.Context(), foreign, "taken.example.com"))
+	g.own(foreign, "taken.example.com")
 	g.do("POST", "/deploy", g.deployBody(map[string]any{"customDomain": "taken.example.com"})).failed(models.CodeDomainUnavailable)
-	require.Error(t, g.store.CheckDomain(t.Context(), foreign.ID, "shop.example.com"))
+	claim, err := g.store.DomainOf(t.Context(), g.project.ID, "shop.example.com")
+	require.NoError(t, err)
+	require.Equal(t, models.DomainPending, claim.Status)
+	require.Equal(t, "run-"+claim.ID, claim.WorkflowRunID)
 
 	require.NoError(t, g.store.SetDeploymentsLimit(t.Context(), g.owner.OrganizationID, 0))
 	object := g.do("POST", "/deploy", g.deployBody(nil)).failed(models.CodeQuotaExceeded)

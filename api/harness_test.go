@@ -48,6 +48,9 @@ type gateway struct {
 
 	mu      sync.Mutex
 	started []models.Deployment
+	looked  []models.Domain
+	// lookFails is what looking at a domain fails with.
+	lookFails error
 }
 
 // newGateway makes one; change may replace what it is made of.
@@ -69,6 +72,7 @@ func newGateway(t *testing.T, change ...func(*api.Options)) *gateway {
 		Store: g.store, Blobs: g.blobs, Variables: variables.New(g.store, key), Temporal: unreachableTemporal(t), Log: g.logger(), Version: "1.2.3",
 		Start: g.start, BuildQueue: "builds", ActiveTimeout: time.Minute, ParkTimeout: time.Hour,
 		SiteURL: func(worker string) string { return "http://" + worker + ".slipway.test/" }, Domain: "slipway.test",
+		CheckDomain: g.checkDomain, CNAMETarget: "dispatcher.slipway.test",
 	}
 	for _, c := range change {
 		c(&opts)
@@ -124,6 +128,26 @@ func (g *gateway) start(_ context.Context, d models.Deployment) (string, error) 
 	defer g.mu.Unlock()
 	g.started = append(g.started, d)
 	return "run-" + d.ID, nil
+}
+
+func (g *gateway) checkDomain(_ context.Context, d models.Domain) (string, error) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	if g.lookFails != nil {
+		return "", g.lookFails
+	}
+	g.looked = append(g.looked, d)
+	return "run-" + d.ID, nil
+}
+
+// own makes a host a project's own.
+func (g *gateway) own(p models.Project, host string) models.Domain {
+	g.Helper()
+	d, err := g.store.AddDomain(g.Context(), p, host)
+	require.NoError(g, err)
+	require.NoError(g, g.store.VerifyDomain(g.Context(), d.ID))
+	d.Status = models.DomainVerified
+	return d
 }
 
 func (g *gateway) startedWorkflows() []models.Deployment {

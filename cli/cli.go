@@ -39,6 +39,7 @@ func Commands(o Options) []*cobra.Command {
 		p.releasesCommand(),
 		p.rollbackCommand(),
 		p.envCommand(),
+		p.domainsCommand(),
 		p.retryCommand(),
 		p.abandonCommand(),
 		p.cancelCommand(),

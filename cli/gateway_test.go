@@ -64,7 +64,8 @@ func newGateway(t *testing.T) *gateway {
 	server, err := api.New(api.Options{
 		Store: g.store, Blobs: g.blobs, Variables: variables.New(g.store, key), Temporal: unreachableTemporal(t), Log: log, Version: "test",
 		Start: g.start, BuildQueue: "builds", ActiveTimeout: time.Minute, ParkTimeout: time.Hour,
-		SiteURL: func(worker string) string { return "http://" + worker + ".slipway.test/" }, Domain: "slipway.test",
+		SiteURL: func(worker string) string { return "http://" + worker + ".slipway.test/" }, Domain: "slipway.test", CNAMETarget: "dispatcher.slipway.test",
+		CheckDomain: func(_ context.Context, d models.Domain) (string, error) { return "run-" + d.ID, nil },
 	})
 	require.NoError(t, err)
 	listening := httptest.NewServer(server)

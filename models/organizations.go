@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"gorm.io/gorm"
-	"gorm.io/gorm/clause"
 )
 
 // Identity is who a request acts as.
@@ -189,29 +188,6 @@ func (s *Store) UIDSlot(ctx context.Context, organizationID string) (int, error)
 			ON CONFLICT (organization_id) DO UPDATE SET slot = uid_slots.slot RETURNING slot`, organizationID).Row().Scan(&slot)
 	})
 	return slot, dbError(err)
-}
-
-// ReserveDomain gives a host name to a project unless another has it:
-// CodeDomainUnavailable. Idempotent. The domain serves once it is verified.
-func (s *Store) ReserveDomain(ctx context.Context, p Project, host string) error {
-	row := Domain{Host: host, ProjectID: p.ID, OrganizationID: p.OrganizationID, Status: "pending", CreatedAt: time.Now().UTC()}
-	if err := s.with(ctx).Clauses(clause.OnConflict{DoNothing: true}).Create(&row).Error; err != nil {
-		return dbError(err)
-	}
-	return s.CheckDomain(ctx, p.ID, host)
-}
-
-// CheckDomain says whether a project may use a host name: nil when it is free
-// or the project's own, else CodeDomainUnavailable.
-func (s *Store) CheckDomain(ctx context.Context, projectID, host string) error {
-	var row Domain
-	if err := s.with(ctx).Where("host = ?", host).Limit(1).Find(&row).Error; err != nil {
-		return dbError(err)
-	}
-	if row.Host != "" && row.ProjectID != projectID {
-		return Errorf(CodeDomainUnavailable, "The domain %s is in use by another project. Remove it there first, or choose another.", host)
-	}
-	return nil
 }
 
 // CheckMember says whether a user belongs to an organization: nil or CodeForbidden.

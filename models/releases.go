@@ -106,6 +106,9 @@ func flip(tx *gorm.DB, p Project, r Release, mark int64) error {
 	if err != nil {
 		return err
 	}
+	if err := routeDomains(tx, p); err != nil {
+		return err
+	}
 	return moveRoutes(tx, p.ID, `release_id = ?, manifest_digest = ?, worker_digest = ?,
 		canary_release_id = '', canary_manifest_digest = '', canary_worker_digest = '', canary_percent = 0`,
 		r.ID, r.ManifestDigest, r.WorkerDigest)

@@ -139,15 +139,6 @@ type Route struct {
 	UpdatedAt time.Time
 }
 
-// Domain is a custom host name of a project.
-type Domain struct {
-	Host           string `gorm:"primaryKey"`
-	ProjectID      string
-	OrganizationID string
-	Status         string
-	CreatedAt      time.Time
-}
-
 // LogChunk is a run of build log lines, kept while the log is live.
 type LogChunk struct {
 	DeploymentID string

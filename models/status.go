@@ -179,8 +179,8 @@ type Status struct {
 
 // Diagnosis explains a failing build.
 type Diagnosis struct {
-	// Step is the build phase that failed: install, build or collect.
-	Step     string   `json:"step" doc:"install, build or collect"`
+	// Step is the build phase that failed: install, build, bundle or collect.
+	Step     string   `json:"step" doc:"install, build, bundle or collect"`
 	Command  string   `json:"command,omitempty" doc:"The failing command"`
 	ExitCode int      `json:"exitCode,omitempty" doc:"Its exit code"`
 	Cause    string   `json:"cause,omitempty" doc:"The usual cause this looks like, by name"`

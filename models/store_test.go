@@ -393,14 +393,6 @@ func TestUIDSlot_isOnePerOrganizationForEver(t *testing.T) {
 	}
 }
 
-func TestReserveDomain_refusesAnothersHost(t *testing.T) {
-	store, id := openStore(t)
-	a, b := newProject(t, store, id, "a"), newProject(t, store, id, "b")
-	require.NoError(t, store.ReserveDomain(t.Context(), a, "shop.example.com"))
-	require.NoError(t, store.ReserveDomain(t.Context(), a, "Shop.example.com"))
-	requireCode(t, models.CodeDomainUnavailable, store.ReserveDomain(t.Context(), b, "SHOP.example.com"))
-}
-
 func TestUnstarted_findsRowsWhoseWorkflowNobodyStarted(t *testing.T) {
 	store, id := openStore(t)
 	d := newDeployment(t, store, id, newProject(t, store, id, "site"))

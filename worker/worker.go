@@ -1,5 +1,5 @@
-// Package worker runs the Deployment workflow and its steps on their task
-// queues, keeps rows and workflows in agreement, and sweeps its host.
+// Package worker runs the workflows and their steps on their task queues, keeps
+// rows and workflows in agreement, and sweeps its host.
 package worker
 
 import (
@@ -28,7 +28,9 @@ type Options struct {
 	// Queue takes workflows and light steps; BuildQueue takes sandbox and build.
 	Queue, BuildQueue string
 	// Builds is how many builds this host runs at once; 0 means it does not build.
-	Builds         int
+	Builds int
+	// DomainTimeout is how long a custom domain may take to become active.
+	DomainTimeout  time.Duration
 	ReconcileEvery time.Duration
 	Log            logrus.FieldLogger
 	// Started, when set, is called once all task queues are polled.
@@ -80,6 +82,7 @@ func newWorker(opts Options, queue string, o temporalworker.Options) temporalwor
 	w := temporalworker.New(opts.Temporal, queue, o)
 	if !o.DisableWorkflowWorker {
 		w.RegisterWorkflowWithOptions(workflows.Deployment, workflow.RegisterOptions{Name: models.WorkflowDeployment})
+		w.RegisterWorkflowWithOptions(workflows.Domain, workflow.RegisterOptions{Name: models.WorkflowDomain})
 	}
 	registerSteps(w, opts.Activities)
 	return w
@@ -95,6 +98,8 @@ func registerSteps(w temporalworker.ActivityRegistry, a *activities.Activities) 
 		string(models.StepDeploy):   a.Deploy,
 		string(models.StepCleanup):  a.Cleanup,
 		models.ActivityRecord:       a.Record,
+		models.ActivityCheckDomain:  a.CheckDomain,
+		models.ActivityFailDomain:   a.FailDomain,
 	} {
 		w.RegisterActivityWithOptions(fn, activity.RegisterOptions{Name: name})
 	}

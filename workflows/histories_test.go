@@ -16,6 +16,7 @@ import (
 	"github.com/stretchr/testify/require"
 	enumspb "go.temporal.io/api/enums/v1"
 	historypb "go.temporal.io/api/history/v1"
+	"go.temporal.io/sdk/client"
 	"go.temporal.io/sdk/worker"
 	"go.temporal.io/sdk/workflow"
 	"google.golang.org/protobuf/encoding/protojson"
@@ -26,7 +27,7 @@ import (
 // Recorded histories guard that a deployment which is under way when a new
 // version is rolled out goes on under it. They are only ever added to: run
 //
-//	UPDATE_HISTORIES=1 go test -run TestDeployment_onARealServer ./workflows
+//	UPDATE_HISTORIES=1 go test -run _onARealServer ./workflows
 //
 // to add one of every scene under a new number, and commit them with SHA256SUMS.
 const (
@@ -41,7 +42,9 @@ func TestHistories_replay(t *testing.T) {
 	for _, file := range files {
 		t.Run(strings.TrimSuffix(filepath.Base(file), ".json"), func(t *testing.T) {
 			replayer := worker.NewWorkflowReplayer()
-			replayer.RegisterWorkflowWithOptions(Deployment, workflow.RegisterOptions{Name: models.WorkflowDeployment})
+			for name, code := range map[string]any{models.WorkflowDeployment: Deployment, models.WorkflowDomain: Domain} {
+				replayer.RegisterWorkflowWithOptions(code, workflow.RegisterOptions{Name: name})
+			}
 			require.NoError(t, replayer.ReplayWorkflowHistoryFromJSONFile(quiet{}, file))
 		})
 	}
@@ -97,12 +100,12 @@ func sum(content []byte) string {
 var sumsMu sync.Mutex
 
 // keepHistory adds the history of a run to the recorded ones when asked to.
-func keepHistory(t *testing.T, name string, r *run) {
+func keepHistory(t *testing.T, name string, c client.Client, workflowID string) {
 	t.Helper()
 	if os.Getenv("UPDATE_HISTORIES") == "" {
 		return
 	}
-	history := r.history(t)
+	history := historyOf(t, c, workflowID)
 	content, err := protojson.Marshal(history)
 	require.NoError(t, err)
 	sumsMu.Lock()
@@ -124,10 +127,10 @@ func keepHistory(t *testing.T, name string, r *run) {
 	require.NoError(t, sums.Close())
 }
 
-func (r *run) history(t testing.TB) *historypb.History {
+func historyOf(t testing.TB, c client.Client, workflowID string) *historypb.History {
 	t.Helper()
 	history := &historypb.History{}
-	events := r.client.GetWorkflowHistory(context.Background(), r.row.ID, "", false, enumspb.HISTORY_EVENT_FILTER_TYPE_ALL_EVENT)
+	events := c.GetWorkflowHistory(context.Background(), workflowID, "", false, enumspb.HISTORY_EVENT_FILTER_TYPE_ALL_EVENT)
 	for events.HasNext() {
 		event, err := events.Next()
 		require.NoError(t, err)

@@ -26,7 +26,7 @@ type policy struct {
 // worker is never limited, so no row has a schedule-to-start timeout: a long
 // queue delays deployments, it does not fail them.
 var table = struct {
-	validate, sync, sandbox, build, deploy, cleanup, giveBack, record policy
+	validate, sync, sandbox, build, deploy, cleanup, giveBack, record, checkDomain policy
 }{
 	validate: policy{limit: 30 * time.Second, heartbeat: 15 * time.Second, attempts: 3, longestWait: 10 * time.Second},
 	sync:     policy{limit: 10 * time.Minute, heartbeat: 15 * time.Second, attempts: 3, longestWait: 10 * time.Second},
@@ -44,6 +44,9 @@ var table = struct {
 	// The projection runs inside the workflow task and must not hold it up. The
 	// recorder tries again by itself, see recorder.
 	record: policy{limit: 2 * time.Second, attempts: 2, longestWait: time.Second},
+	// A look at DNS is tried until it was possible: the database may be away for
+	// hours, and nobody's failure is it.
+	checkDomain: policy{limit: time.Minute, heartbeat: 15 * time.Second, longestWait: time.Minute},
 }
 
 const (

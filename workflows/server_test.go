@@ -286,7 +286,7 @@ func TestDeployment_onARealServer(t *testing.T) {
 		t.Run(sc.name, func(t *testing.T) {
 			t.Parallel()
 			r := play(t, sc)
-			keepHistory(t, sc.name, r)
+			keepHistory(t, sc.name, r.client, r.row.ID)
 		})
 	}
 }

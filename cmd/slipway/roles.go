@@ -32,7 +32,11 @@ func (p *platform) newAPI() (*api.Server, error) {
 		Start: func(ctx context.Context, d models.Deployment) (string, error) {
 			return workflows.Start(ctx, p.temporal, d, c.Temporal.Queue)
 		},
-		BuildQueue: c.Temporal.BuildQueue(), ActiveTimeout: c.Deploy.MaxTimeout(), ParkTimeout: c.Deploy.ParkTimeout,
+		CheckDomain: func(ctx context.Context, d models.Domain) (string, error) {
+			return workflows.CheckDomain(ctx, p.temporal, d, c.Domains.VerifyTimeout, c.Temporal.Queue)
+		},
+		CNAMETarget: c.CNAME(),
+		BuildQueue:  c.Temporal.BuildQueue(), ActiveTimeout: c.Deploy.MaxTimeout(), ParkTimeout: c.Deploy.ParkTimeout,
 		SiteURL: c.Dispatch.SiteURL, Domain: c.Dispatch.Domain, Reserved: c.Dispatch.ReservedNames(), Origins: c.API.AllowOrigins,
 		Limits: api.Limits{BodyBytes: c.API.MaxBody, Files: c.API.MaxFiles, FileBytes: c.API.MaxFile, PathBytes: c.API.MaxPath},
 	})
@@ -90,14 +94,25 @@ func (p *platform) serveWorker(ctx context.Context, started func()) error {
 		SnapshotDir: filepath.Join(c.DataDir, "snapshots"), SnapshotBytes: c.Sandbox.SnapshotBytes,
 		ToolchainVersion: toolchain.Version(),
 		SiteURL:          c.Dispatch.SiteURL,
+		Resolver:         resolver(c.Domains.Resolver), CNAMETarget: c.CNAME(),
 	})
 	if err != nil {
 		return err
 	}
 	return worker.Run(ctx, worker.Options{
 		Temporal: p.temporal, Store: p.store, Activities: steps, Queue: c.Temporal.Queue, BuildQueue: c.Temporal.BuildQueue(),
-		Builds: c.Deploy.MaxConcurrent, ReconcileEvery: c.Deploy.ReconcileEvery, Log: p.log, Started: started,
+		Builds: c.Deploy.MaxConcurrent, DomainTimeout: c.Domains.VerifyTimeout, ReconcileEvery: c.Deploy.ReconcileEvery, Log: p.log, Started: started,
 	})
+}
+
+// resolver asks the DNS server at an address, or the system's when it is empty.
+func resolver(address string) *net.Resolver {
+	if address == "" {
+		return net.DefaultResolver
+	}
+	return &net.Resolver{PreferGo: true, Dial: func(ctx context.Context, network, _ string) (net.Conn, error) {
+		return (&net.Dialer{Timeout: 5 * time.Second}).DialContext(ctx, network, address)
+	}}
 }
 
 // ownFolder keeps a second worker away from a folder of sandboxes: each sweeps
