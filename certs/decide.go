@@ -44,7 +44,12 @@ const (
 	strikeWindow  = time.Minute
 	strikeSources = 10_000
 	openQuestions = 16
-	askPatience   = 3 * time.Second
+)
+
+// How long the answer may take: less for a host that can be served without it.
+const (
+	askPatience      = 3 * time.Second
+	askKnownPatience = time.Second
 )
 
 func newDecisions(allowed func(context.Context, string) error) *decisions {
@@ -64,9 +69,9 @@ func (d *decisions) refused(host string, source netip.Addr) bool {
 	return ok && row.count >= strikeLimit && now.Before(row.until)
 }
 
-// ask asks, and remembers a no.
-func (d *decisions) ask(ctx context.Context, host string) verdict {
-	ctx, cancel := context.WithTimeout(ctx, askPatience)
+// ask asks, for as long as patience, and remembers a no.
+func (d *decisions) ask(ctx context.Context, host string, patience time.Duration) verdict {
+	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	select {
 	case d.turns <- struct{}{}:

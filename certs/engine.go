@@ -102,6 +102,25 @@ func (e *engine) config(name string) *certmagic.Config {
 // manage makes sure that storage has a valid certificate for a name, with a fresh
 // OCSP answer if there can be one, and returns it.
 func (e *engine) manage(ctx context.Context, name string) (tls.Certificate, error) {
+	type result struct {
+		certificate tls.Certificate
+		err         error
+	}
+	done := make(chan result, 1)
+	// certmagic waits half a minute for an OCSP responder whatever ctx says.
+	go func() {
+		certificate, err := e.manageNow(ctx, name)
+		done <- result{certificate, err}
+	}()
+	select {
+	case r := <-done:
+		return r.certificate, r.err
+	case <-ctx.Done():
+		return tls.Certificate{}, ctx.Err()
+	}
+}
+
+func (e *engine) manageNow(ctx context.Context, name string) (tls.Certificate, error) {
 	// certmagic keeps it in its own memory only meanwhile.
 	defer e.cache.RemoveManaged([]certmagic.SubjectIssuer{{Subject: name}})
 	if err := e.config(name).ManageSync(ctx, []string{name}); err != nil {

@@ -81,15 +81,7 @@ func (c *Certs) get(ctx context.Context, name string, kind hostKind) (*entry, er
 	if e, ok := c.memory.get(name); ok && time.Now().Before(e.notAfter) {
 		return e, nil
 	}
-	answer := verdictYes
-	if kind == hostCustom {
-		if c.storage.outage.recent() && c.keptLocally(name) {
-			answer = verdictUnknown
-		} else {
-			answer = c.decide.ask(ctx, name)
-		}
-	}
-	switch answer {
+	switch c.mayHave(ctx, name, kind) {
 	case verdictNo:
 		return nil, errDenied
 	case verdictUnknown:
@@ -115,6 +107,20 @@ func (c *Certs) get(ctx context.Context, name string, kind hostKind) (*entry, er
 		return nil, err
 	}
 	return c.keep(name, e), nil
+}
+
+func (c *Certs) mayHave(ctx context.Context, name string, kind hostKind) verdict {
+	known := c.keptLocally(name)
+	switch {
+	case kind != hostCustom:
+		return verdictYes
+	case known && c.storage.outage.recent():
+		return verdictUnknown
+	case known:
+		return c.decide.ask(ctx, name, askKnownPatience)
+	default:
+		return c.decide.ask(ctx, name, askPatience)
+	}
 }
 
 // keep puts a certificate into memory and says when to look at it.

@@ -64,7 +64,7 @@ func (c *Certs) mayHaveChallenge(ctx context.Context, name string, source netip.
 	case kind != hostCustom || c.decide.refused(name, source):
 		return false
 	}
-	switch c.decide.ask(ctx, name) {
+	switch c.decide.ask(ctx, name, askPatience) {
 	case verdictYes:
 		return true
 	case verdictNo:

@@ -98,7 +98,7 @@ func (c *Certs) checkOne(ctx context.Context, name string) {
 		return
 	}
 	if _, kind := c.own.classify(name); kind == hostCustom {
-		switch c.decide.ask(ctx, name) {
+		switch c.decide.ask(ctx, name, askPatience) {
 		case verdictNo:
 			c.drop(name)
 			return

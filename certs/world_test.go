@@ -38,7 +38,9 @@ func TestMain(m *testing.M) {
 		runProcess(settings)
 		return
 	}
-	goleak.VerifyTestMain(pgtest.Wrap(m))
+	goleak.VerifyTestMain(pgtest.Wrap(m),
+		// One for each account and authority, for as long as the process lives.
+		goleak.IgnoreAnyFunction("github.com/caddyserver/certmagic.(*RingBufferRateLimiter).loop"))
 }
 
 func sealKey(t testing.TB) *seal.Key {
@@ -147,12 +149,9 @@ func start(c *certs.Certs, tlsListener, httpListener net.Listener) (stop func())
 	var group sync.WaitGroup
 	group.Go(func() { _ = c.Run(ctx) })
 	hello := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { fmt.Fprintf(w, "hello %s", r.Host) })
-	quiet := logrus.New()
-	quiet.SetOutput(io.Discard)
 	var servers []*http.Server
 	if tlsListener != nil {
-		server := &http.Server{Handler: certs.HSTS(hello, "max-age=60"), TLSConfig: c.TLSConfig(), ErrorLog: nil}
-		server.ErrorLog = quietLog()
+		server := &http.Server{Handler: certs.HSTS(hello, "max-age=60"), TLSConfig: c.TLSConfig(), ErrorLog: quietLog()}
 		servers = append(servers, server)
 		group.Go(func() { _ = server.ServeTLS(tlsListener, "", "") })
 	}
