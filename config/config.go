@@ -99,6 +99,13 @@ type Dispatch struct {
 	Reserved []string `env:"DISPATCH_RESERVED_NAMES"`
 	// CacheBytes bounds the memory that holds files.
 	CacheBytes int64 `env:"DISPATCH_CACHE_BYTES" envDefault:"268435456"`
+	// MaxHeader and MaxBody bound a request, ClientConnections what one client
+	// address may have open, 0 for no bound. Sizes are in bytes.
+	MaxHeader         int   `env:"DISPATCH_MAX_HEADER_BYTES" envDefault:"32768"`
+	MaxBody           int64 `env:"DISPATCH_MAX_BODY_BYTES" envDefault:"104857600"`
+	ClientConnections int   `env:"DISPATCH_MAX_CLIENT_CONNECTIONS" envDefault:"2048"`
+	// AccessLog is which requests are logged: all, errors or off.
+	AccessLog string `env:"DISPATCH_ACCESS_LOG" envDefault:"errors"`
 }
 
 // TLS holds the settings of HTTPS on the dispatcher, which is off while Addr is
@@ -292,6 +299,12 @@ func (c Config) check() error {
 	}
 	if c.Edge.WorkerHeapBytes < 16<<20 || c.Edge.WorkerMemoryBytes < c.Edge.WorkerHeapBytes+(32<<20) {
 		bad("EDGE_WORKER_HEAP_BYTES must be at least 16777216, and EDGE_WORKER_MEMORY_BYTES at least 33554432 more (they are %d and %d)", c.Edge.WorkerHeapBytes, c.Edge.WorkerMemoryBytes)
+	}
+	if c.Dispatch.AccessLog != "all" && c.Dispatch.AccessLog != "errors" && c.Dispatch.AccessLog != "off" {
+		bad("DISPATCH_ACCESS_LOG must be all, errors or off (it is %q)", c.Dispatch.AccessLog)
+	}
+	if c.Dispatch.MaxHeader < 4096 || c.Dispatch.MaxBody < 1 || c.Dispatch.ClientConnections < 0 {
+		bad("DISPATCH_MAX_HEADER_BYTES must be at least 4096, DISPATCH_MAX_BODY_BYTES positive and DISPATCH_MAX_CLIENT_CONNECTIONS not negative")
 	}
 	if (c.TLS.CertFile == "") != (c.TLS.KeyFile == "") {
 		bad("DISPATCH_TLS_CERT_FILE and DISPATCH_TLS_KEY_FILE belong together: set both or neither")

@@ -149,7 +149,11 @@ func (p *platform) serveDispatcher(ctx context.Context, listener net.Listener) e
 		Domain: c.Dispatch.Domain, OwnHosts: c.Dispatch.OwnHosts, Reserved: c.Dispatch.ReservedNames(), Namespace: c.Dispatch.Namespace,
 		Version: version, Environment: c.Environment,
 		Routes: p.store, Invalidations: p.store, Presence: p.store, Blobs: p.blobs, Database: p.store, Storage: p.blobs, Log: p.log,
-		Limits: dispatcher.Limits{CacheBytes: c.Dispatch.CacheBytes},
+		Limits: dispatcher.Limits{
+			CacheBytes: c.Dispatch.CacheBytes, HeaderBytes: c.Dispatch.MaxHeader, RequestBytes: c.Dispatch.MaxBody,
+			ClientConnections: clientConnections(c.Dispatch.ClientConnections),
+		},
+		AccessLog: dispatcher.AccessLog{Requests: c.Dispatch.AccessLog, JSON: c.LogFormat == "json", Output: p.log.Out},
 	})
 	if err != nil {
 		return err
@@ -160,6 +164,15 @@ func (p *platform) serveDispatcher(ctx context.Context, listener net.Listener) e
 	group.Go(func() error { return d.Run(ctx) })
 	group.Go(func() error { return serveHTTP(ctx, d.Server(), listener) })
 	return group.Wait()
+}
+
+// clientConnections is the setting as the dispatcher takes it, where 0 asks for
+// the default and a negative number for no bound.
+func clientConnections(setting int) int {
+	if setting == 0 {
+		return -1
+	}
+	return setting
 }
 
 // relaxGC trades memory for processor time: what a dispatcher keeps lives long
