@@ -55,7 +55,7 @@ func (a *Activities) reuseOutput(ctx context.Context, in models.StepInput, log *
 		log.Line("The output of the earlier build is not whole any more; building again.")
 		return models.BuildResult{}, a.Store.ForgetOutput(ctx, org, a.cacheKey(in.Sync.SourceDigest))
 	}
-	line := fmt.Sprintf("Nothing changed since an earlier build: its %d files are used again.", len(set.Files))
+	line := fmt.Sprintf("Nothing changed since an earlier build: its output is used again (%s).", describe(set))
 	log.Line(line)
 	return buildResult(in.Sync.CachedOutput, set, true, line), nil
 }
@@ -128,11 +128,21 @@ func (a *Activities) runBuild(ctx context.Context, in models.StepInput, log *bui
 			return models.BuildResult{}, err
 		}
 	}
-	set, err := a.collect(ctx, in.Deployment.OrgID, w)
+	set, err := a.output(ctx, in.Deployment.OrgID, w, log)
 	if err != nil {
 		return models.BuildResult{}, err
 	}
 	return a.finish(ctx, in, set, log)
+}
+
+// output is what the build made: a worker with its assets, or files.
+func (a *Activities) output(ctx context.Context, org string, w *workspace, log *buildLog) (models.FileSet, error) {
+	if w.plan.Worker != nil {
+		if set, found, err := a.collectWorker(ctx, org, w, log); err != nil || found {
+			return set, err
+		}
+	}
+	return a.collect(ctx, org, w)
 }
 
 func logPlan(log *buildLog, plan framework.Plan) {
@@ -238,7 +248,9 @@ func (a *Activities) collect(ctx context.Context, org string, w *workspace) (mod
 	if err != nil {
 		return models.FileSet{}, badOutput("no_output", err)
 	}
-	files, err := a.collectDir(ctx, org, w.box, dir)
+	files, err := a.collectDir(ctx, org, w.box, dir, func(name string, _ []byte) bool {
+		return framework.Published(w.plan, dir, name)
+	})
 	return models.FileSet{Files: files, Serve: serveSettings(w.plan)}, badOutput("refused_output", err)
 }
 
@@ -266,9 +278,10 @@ func (a *Activities) outputFolders(ctx context.Context, w *workspace) (map[strin
 // memory they take.
 const maxStores = 8
 
-// collectDir stores the files of one folder. What comes out of a sandbox is
-// hostile input: Collect refuses everything but regular files within limits.
-func (a *Activities) collectDir(ctx context.Context, org string, box sandbox.Sandbox, dir string) ([]models.File, error) {
+// collectDir stores the files of one folder for which keep says so. What comes
+// out of a sandbox is hostile input: Collect refuses everything but regular
+// files within limits.
+func (a *Activities) collectDir(ctx context.Context, org string, box sandbox.Sandbox, dir string, keep func(name string, data []byte) bool) ([]models.File, error) {
 	var files []models.File
 	var mu sync.Mutex
 	group, groupCtx := errgroup.WithContext(ctx)
@@ -277,6 +290,9 @@ func (a *Activities) collectDir(ctx context.Context, org string, box sandbox.San
 		data, err := io.ReadAll(f.Reader)
 		if err != nil {
 			return err
+		}
+		if !keep(f.Path, data) {
+			return nil
 		}
 		file := models.File{Path: f.Path, Size: f.Size}
 		group.Go(func() error {
@@ -309,13 +325,13 @@ func (a *Activities) finish(ctx context.Context, in models.StepInput, set models
 	if err := a.Store.CacheOutput(ctx, org, a.cacheKey(in.Sync.SourceDigest), digest); err != nil {
 		return models.BuildResult{}, err
 	}
-	line := fmt.Sprintf("Output: %d files, %s.", len(set.Files), humanBytes(set.Bytes()))
+	line := fmt.Sprintf("Output: %s.", describe(set))
 	log.Line(line)
 	return buildResult(digest, set, false, line), nil
 }
 
 func buildResult(digest string, set models.FileSet, cached bool, line string) models.BuildResult {
-	r := models.BuildResult{OutputDigest: digest, Files: len(set.Files), Bytes: set.Bytes(), Cached: cached, Summary: line}
+	r := models.BuildResult{OutputDigest: digest, Files: len(set.Files), Bytes: set.Bytes() + set.Worker.Bytes(), Cached: cached, Summary: line}
 	if set.Serve != nil {
 		r.Framework = set.Serve.Framework
 	}
