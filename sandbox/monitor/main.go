@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math"
 	"net"
 	"os"
 	"os/signal"
@@ -24,7 +25,10 @@ func Started() bool { return len(os.Args) == 1 && os.Args[0] == name }
 func Main() int {
 	// The kernel ties the runtime's life to the thread that started it.
 	runtime.LockOSThread()
-	unix.CloseOnExec(controlFD)
+	// Nothing this process was left by those before it is for a service.
+	if err := unix.CloseRange(controlFD, math.MaxUint32, unix.CLOSE_RANGE_CLOEXEC); err != nil {
+		unix.CloseOnExec(controlFD)
+	}
 	// Whatever ends the provider ends the services; a signal meant for both must
 	// not end the monitor first. Ignored ones would be ignored by services too;
 	// taken ones are not.

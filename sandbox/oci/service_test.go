@@ -319,3 +319,23 @@ func TestStartService_saysWhyItCannot(t *testing.T) {
 	_, err = p.StartService(t.Context(), testService("missing", "/bin/true"))
 	require.Contains(t, models.MessageOf(err), "did not say what it started")
 }
+
+// A runtime that hangs is killed with all it started, and holds nothing up.
+func TestStartService_endsARuntimeThatHangs(t *testing.T) {
+	p := newProvider(t)
+	runtime := filepath.Join(t.TempDir(), "runtime")
+	require.NoError(t, os.WriteFile(runtime, []byte("#!/bin/sh\necho $$ > "+runtime+".pid\nsleep 600 & wait\n"), 0o755))
+	p.options.Runtime = runtime
+	p.options.StartTimeout = 200 * time.Millisecond
+	_, err := p.StartService(t.Context(), testService("hangs", "/bin/true"))
+	require.ErrorIs(t, err, context.DeadlineExceeded)
+	require.Equal(t, models.CodeSandbox, models.CodeOf(err))
+	var pid int
+	_, err = fmt.Sscan(readTrimmed(runtime+".pid"), &pid)
+	require.NoError(t, err)
+	require.ErrorIs(t, unix.Kill(pid, 0), unix.ESRCH)
+	requireNothingLeft(t, p, "hangs")
+	p.options.Runtime, p.options.StartTimeout = "runc", 30*time.Second
+	s, _ := shService(t, p, "hangs", "exit 0")
+	require.Zero(t, awaitEnd(t, s).Code)
+}
