@@ -143,3 +143,25 @@ func TestBuild_brokenWorkerFailsWithItsPlace(t *testing.T) {
 	require.Equal(t, "bundle_failed", diagnosis.Cause)
 	require.Contains(t, diagnosis.Tail, "no such tool")
 }
+
+func TestDeploy_namesTheProjectsOwnNamespaces(t *testing.T) {
+	b := newBench(t)
+	b.Workers = &started{}
+	in := b.built()
+	set, err := b.readFileSet(t.Context(), b.id.OrganizationID, in.Build.OutputDigest)
+	require.NoError(t, err)
+	set.Worker.KV = []models.KVBinding{{Binding: "SESSION"}, {Binding: "SHARED", Namespace: "shared"}}
+	in.Build.OutputDigest, err = b.writeFileSet(t.Context(), b.id.OrganizationID, set)
+	require.NoError(t, err)
+	_, err = b.Deploy(t.Context(), in)
+	require.NoError(t, err)
+	route, err := b.Store.Route(t.Context(), models.WorkerRouteKey("site"))
+	require.NoError(t, err)
+	release, err := b.Store.Release(t.Context(), b.project.ID, route.ReleaseID)
+	require.NoError(t, err)
+	data, err := blob.ReadAll(t.Context(), b.Blobs, blob.Key{Scope: b.id.OrganizationID, Digest: release.WorkerDigest}, 1<<20)
+	require.NoError(t, err)
+	worker, err := models.DecodeWorkerBundle(data)
+	require.NoError(t, err)
+	require.Equal(t, []models.KVBinding{{Binding: "SESSION", Namespace: b.project.ID + "-SESSION"}, {Binding: "SHARED", Namespace: "shared"}}, worker.KV)
+}

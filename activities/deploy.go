@@ -73,7 +73,7 @@ func (a *Activities) awaitRoutes(ctx context.Context, projectID string) error {
 // addWorker stores the release's server code and seals the variables it will
 // run with. A second attempt may find others: the row of the first one counts.
 func (a *Activities) addWorker(ctx context.Context, release *models.Release, worker *models.WorkerBundle) error {
-	data, err := worker.Encode()
+	data, err := worker.ForProject(release.ProjectID).Encode()
 	if err != nil {
 		return err
 	}

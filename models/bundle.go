@@ -35,7 +35,9 @@ type WorkerModule struct {
 type KVBinding struct {
 	Binding string `json:"binding"`
 	// Namespace is what the project calls it (wrangler's id). Namespaces belong
-	// to the organization: two projects that use the same one share its keys.
+	// to the organization: two projects that use the same one share its keys. It
+	// is "" in a build's output for one of the project's own, which ForProject
+	// names: the same output may be that of another project.
 	Namespace string `json:"namespace"`
 }
 
@@ -91,6 +93,18 @@ func (b *WorkerBundle) Bytes() int64 {
 		}
 	}
 	return total
+}
+
+// ForProject gives the worker as a release of a project has it: with a name for
+// every namespace.
+func (b WorkerBundle) ForProject(projectID string) WorkerBundle {
+	b.KV = append([]KVBinding(nil), b.KV...)
+	for i, kv := range b.KV {
+		if kv.Namespace == "" {
+			b.KV[i].Namespace = projectID + "-" + kv.Binding
+		}
+	}
+	return b
 }
 
 // Encode gives the canonical JSON: modules after the main one sorted by name,
