@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"os"
 	"strings"
+	"time"
 
 	"github.com/sirupsen/logrus"
 
@@ -64,10 +65,24 @@ func (d *Dispatcher) serveWorker(x *exchange, target target, route *models.Route
 	defer lease.Close()
 	// The body goes to the worker, so the connection need not end with the answer.
 	delete(x.w.Header(), "Connection")
+	began := time.Now()
 	err = lease.Upstream.Forward(x.w, x.r, d.forwarding(x, target))
-	if err != nil {
-		d.failForward(x, lease, err)
+	cause := err
+	if err != nil && !clientsFault(err) {
+		cause = lease.Failed(err)
 	}
+	lease.Report(edge.Request{
+		ID: x.requestID, Method: x.r.Method, Path: target.path, Status: x.status, Duration: time.Since(began), Err: cause,
+	})
+	if err != nil {
+		d.failForward(x, err, cause)
+	}
+}
+
+// clientsFault says that a request broke off on the client's side.
+func clientsFault(err error) bool {
+	var failed *upstream.Error
+	return errors.As(err, &failed) && failed.Stage == upstream.StageClient
 }
 
 // forwarding says how the worker sees a request.
@@ -150,19 +165,14 @@ func clientAddress(r *http.Request) string {
 	return host
 }
 
-// failForward answers for a request that broke off, or cuts the connection when
-// the answer had begun.
-func (d *Dispatcher) failForward(x *exchange, lease *edge.Lease, err error) {
-	var failed *upstream.Error
-	if !errors.As(err, &failed) {
-		failed = &upstream.Error{Stage: upstream.StageHead, Err: err}
-	}
-	if failed.Stage != upstream.StageClient {
-		err = lease.Failed(err)
-	}
+// failForward answers for a request that broke off with err, or cuts the
+// connection when the answer had begun. cause is what the host says about it.
+func (d *Dispatcher) failForward(x *exchange, err, cause error) {
+	failed := &upstream.Error{Stage: upstream.StageHead, Err: err}
+	_ = errors.As(err, &failed)
 	if failed.Began {
 		if failed.Stage != upstream.StageClient {
-			d.noteWorker(x, err).Info("a worker's answer broke off")
+			d.noteWorker(x, cause).Info("a worker's answer broke off")
 		}
 		if x.status == http.StatusSwitchingProtocols {
 			return // the tunnel's connection is closed already
@@ -177,18 +187,17 @@ func (d *Dispatcher) failForward(x *exchange, lease *edge.Lease, err error) {
 		d.failClient(x, failed)
 		return
 	}
-	code := models.CodeOf(err)
-	switch {
+	switch code := models.CodeOf(cause); {
 	case code == models.CodeWorkerCrashed || code == models.CodeWorkerBusy || code == models.CodeWorkerStart:
-		d.failWorker(x, err)
+		d.failWorker(x, cause)
 	case errors.Is(failed.Err, os.ErrDeadlineExceeded):
-		d.noteWorker(x, err).Info("a worker did not answer in time")
+		d.noteWorker(x, cause).Info("a worker did not answer in time")
 		d.fail(x, failure{http.StatusGatewayTimeout, workerTimeout, seeLog, x.worker})
 	case failed.Stage == upstream.StageMalformed:
-		d.noteWorker(x, err).Info("a worker sent what is not an answer")
+		d.noteWorker(x, cause).Info("a worker sent what is not an answer")
 		d.fail(x, failure{http.StatusBadGateway, workerBadAnswer, seeLog, x.worker})
 	default:
-		d.noteWorker(x, err).Info("a worker did not answer")
+		d.noteWorker(x, cause).Info("a worker did not answer")
 		d.fail(x, failure{http.StatusBadGateway, workerUnreachable, seeLog, x.worker})
 	}
 }
