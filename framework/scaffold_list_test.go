@@ -108,19 +108,31 @@ func TestDetect_scaffolds(t *testing.T) {
 }
 
 func TestDetect_examples(t *testing.T) {
-	for name, want := range map[string]struct{ framework, manager, output string }{
-		"plain-html":     {"static", "", "."},
-		"vite-react":     {"vite", "npm", "dist"},
-		"vue-pnpm":       {"vite", "pnpm", "dist"},
-		"astro-bun":      {"astro", "bun", "dist"},
-		"fails-to-build": {"vite", "npm", "dist"},
-		"escapes":        {"node-build", "npm", "dist"},
+	for name, want := range map[string]struct {
+		framework, manager, output string
+		worker                     *framework.WorkerPlan
+	}{
+		"plain-html":     {"static", "", ".", nil},
+		"vite-react":     {"vite", "npm", "dist", nil},
+		"vue-pnpm":       {"vite", "pnpm", "dist", nil},
+		"astro-bun":      {"astro", "bun", "dist", nil},
+		"fails-to-build": {"vite", "npm", "dist", nil},
+		"escapes":        {"node-build", "npm", "dist", nil},
+		"worker-plain":   {"worker", "", "", &framework.WorkerPlan{Settings: "wrangler.jsonc", Required: true}},
+		"hono-assets":    {"hono", "npm", "", &framework.WorkerPlan{Settings: "wrangler.jsonc", Required: true}},
+		"astro-ssr": {"astro", "npm", "dist/client", &framework.WorkerPlan{
+			Settings: "wrangler.jsonc", Outputs: []framework.WorkerOutput{{Main: "dist/_worker.js", Assets: "dist"}}, Required: true,
+		}},
+		"react-router-ssr": {"react-router", "npm", "build/client", &framework.WorkerPlan{Settings: "wrangler.jsonc", Required: true}},
 	} {
 		plan, err := framework.Detect(folder(filepath.Join("..", "examples", name)))
 		require.NoError(t, err)
 		require.Equal(t, want.framework, plan.Framework, name)
 		require.Equal(t, want.manager, plan.PackageManager, name)
-		require.Equal(t, want.output, plan.OutputDirs[0], name)
+		require.Equal(t, want.worker, plan.Worker, name)
+		if want.output != "" {
+			require.Equal(t, want.output, plan.OutputDirs[0], name)
+		}
 		require.Empty(t, plan.Notes, name)
 		require.Equal(t, plan.Lockfile != "", plan.Frozen, name)
 	}

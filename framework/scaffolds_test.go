@@ -35,10 +35,10 @@ func TestScaffolds_buildAndServeAPage(t *testing.T) {
 	require.NoError(t, err)
 	tools, err := toolchain.Install(t.Context(), dir, os.Stderr)
 	require.NoError(t, err)
-	testScaffolds(t, buildWith(tools))
+	testScaffolds(t, tools, buildWith(tools))
 }
 
-func testScaffolds(t *testing.T, build builder) {
+func testScaffolds(t *testing.T, tools toolchain.Toolchain, build builder) {
 	for _, scaffold := range scaffolds {
 		t.Run(scaffold.name, func(t *testing.T) {
 			ctx, cancel := context.WithTimeout(t.Context(), 15*time.Minute)
@@ -48,6 +48,10 @@ func testScaffolds(t *testing.T, build builder) {
 			plan, err := framework.Detect(folder(dir))
 			require.NoError(t, err)
 			require.NoError(t, build(ctx, t, dir, plan))
+			if scaffold.output == "" {
+				requireWorker(t, tools, dir, plan, "hello from "+scaffold.name)
+				return
+			}
 
 			output, err := framework.FindOutput(plan, func(name string) bool {
 				entries, err := os.ReadDir(filepath.Join(dir, filepath.FromSlash(name)))
