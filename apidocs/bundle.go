@@ -1,7 +1,7 @@
 //go:build ignore
 
-// Command bundle fetches the program of the API's documentation page from npm
-// and puts it, compressed, where the package embeds it. Run by `go generate ./api`.
+// Command bundle fetches the program of the documentation page from npm
+// and puts it, compressed, where the package embeds it. Run by `go generate ./apidocs`.
 package main
 
 import (
@@ -25,7 +25,7 @@ const (
 	// integrity is the registry's sha512 of the tarball, as a lockfile has it.
 	integrity = "XpEJ0rfc/cXbCrR+iC4kK0o/WwX2dTtGQbT049OlPKAHD6IMIFdTeGz2r+M27P2EDWKyUITRm/NzlP8z2pw/Ow=="
 	member    = "package/dist/browser/standalone.js"
-	target    = "docs/bundle/scalar.js.gz"
+	target    = "bundle/scalar.js.gz"
 )
 
 func main() {
