@@ -1,0 +1,135 @@
+package tail
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/sirupsen/logrus"
+	"github.com/stretchr/testify/require"
+
+	"github.com/slipwayhq/slipway/dev/postgres/pgtest"
+	"github.com/slipwayhq/slipway/edge"
+	"github.com/slipwayhq/slipway/models"
+)
+
+func TestMain(m *testing.M) { pgtest.Main(m) }
+
+// breakable is a database that can be away.
+type breakable struct {
+	*models.Store
+	mu   sync.Mutex
+	down bool
+}
+
+func (b *breakable) AppendWorkerLog(ctx context.Context, rows []models.WorkerLogRow) error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.down {
+		return errors.New("down")
+	}
+	return b.Store.AppendWorkerLog(ctx, rows)
+}
+
+func newSink(t *testing.T, keep int) (*Sink, *breakable, edge.Release) {
+	t.Helper()
+	store, err := models.OpenStore(models.StoreOptions{URL: pgtest.URL(t)})
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, store.Close()) })
+	require.NoError(t, store.Migrate(t.Context()))
+	owner, err := store.EnsureOwner(t.Context(), "Test", "owner@example.com")
+	require.NoError(t, err)
+	project, err := store.CreateProject(t.Context(), owner.OrganizationID, "site", "site")
+	require.NoError(t, err)
+	d, _, err := store.CreateDeployment(t.Context(), models.NewDeployment{Input: models.DeploymentInput{
+		DeploymentID: models.NewID(models.PrefixDeployment), ProjectID: project.ID, OrgID: owner.OrganizationID, UserID: owner.UserID}})
+	require.NoError(t, err)
+	r, err := store.WriteRelease(t.Context(), models.Release{ProjectID: project.ID, OrganizationID: owner.OrganizationID, DeploymentID: d.ID, Sequence: d.Sequence})
+	require.NoError(t, err)
+	log := logrus.New()
+	log.SetOutput(t.Output())
+	rows := &breakable{Store: store}
+	return New(Options{Rows: rows, Keep: keep, Log: log}), rows, edge.Release{ID: r.ID, ProjectID: project.ID}
+}
+
+func said(message string) models.WorkerLogLine {
+	return models.WorkerLogLine{Time: time.Now().UTC(), Kind: models.LogConsole, Level: "log", Message: message}
+}
+
+func (b *breakable) messages(t *testing.T, r edge.Release) []string {
+	t.Helper()
+	rows, err := b.WorkerLog(t.Context(), r.ProjectID, r.ID, 0, 100_000)
+	require.NoError(t, err)
+	messages := []string{}
+	for _, row := range rows {
+		var line models.WorkerLogLine
+		require.NoError(t, json.Unmarshal(row.Line, &line))
+		require.Equal(t, r.ID, line.ReleaseID)
+		messages = append(messages, line.Message)
+	}
+	return messages
+}
+
+func TestSink_keepsTheLatestLinesInOrder(t *testing.T) {
+	s, rows, r := newSink(t, 20)
+	for n := range 100 {
+		s.Log(r, []models.WorkerLogLine{said(fmt.Sprint(n))})
+		s.flush(t.Context())
+	}
+	kept := rows.messages(t, r)
+	require.GreaterOrEqual(t, len(kept), 20)
+	require.Less(t, len(kept), 25)
+	require.Equal(t, "99", kept[len(kept)-1])
+	after, err := rows.WorkerLogTail(t.Context(), r.ProjectID, "", 3)
+	require.NoError(t, err)
+	last, err := rows.WorkerLog(t.Context(), r.ProjectID, "", after, 10)
+	require.NoError(t, err)
+	require.Len(t, last, 3)
+}
+
+func TestSink_losesNothingWhileTheDatabaseIsAwayForAMoment(t *testing.T) {
+	s, rows, r := newSink(t, 100)
+	rows.down = true
+	s.Log(r, []models.WorkerLogLine{said("one")})
+	s.flush(t.Context())
+	s.Log(r, []models.WorkerLogLine{said("two")})
+	rows.down = false
+	s.flush(t.Context())
+	require.Equal(t, []string{"one", "two"}, rows.messages(t, r))
+}
+
+func TestSink_saysWhatItDropped(t *testing.T) {
+	s, rows, r := newSink(t, 10_000)
+	lines := make([]models.WorkerLogLine, maxPendingRelease+5)
+	for i := range lines {
+		lines[i] = said("x")
+	}
+	s.Log(r, lines)
+	s.flush(t.Context())
+	kept := rows.messages(t, r)
+	require.Len(t, kept, maxPendingRelease+1)
+	require.Contains(t, kept[len(kept)-1], "5 lines dropped")
+}
+
+func TestSink_takesWhateverAWorkerSays(t *testing.T) {
+	s, rows, r := newSink(t, 100)
+	s.Log(r, []models.WorkerLogLine{said("a\x00b"), said("\xff\xfe"), said(`\u0000`), said("'; DROP TABLE worker_logs; --"), said("line\nbreak")})
+	s.Log(edge.Release{ID: "rel_gone", ProjectID: r.ProjectID}, []models.WorkerLogLine{said("of a deleted release")})
+	s.flush(t.Context())
+	require.Equal(t, []string{"a\u2400b", "\ufffd\ufffd", `\u0000`, "'; DROP TABLE worker_logs; --", "line\nbreak"}, rows.messages(t, r))
+}
+
+func TestSink_writesWhatIsLeftWhenItStops(t *testing.T) {
+	s, rows, r := newSink(t, 100)
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() { done <- s.Run(ctx) }()
+	s.Log(r, []models.WorkerLogLine{said("last words")})
+	cancel()
+	require.NoError(t, <-done)
+	require.Equal(t, []string{"last words"}, rows.messages(t, r))
+}
