@@ -4,6 +4,8 @@ import (
 	"io"
 	"log"
 	"net/http"
+	"path/filepath"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -121,4 +123,100 @@ func TestRenewal_replacesTheCertificateWhileServing(t *testing.T) {
 		return now.SerialNumber.Cmp(first.SerialNumber) != 0
 	})
 	require.Contains(t, x.log.String(), "renewed a certificate")
+}
+
+func TestOCSP_aResponderThatNeverAnswersHoldsUpNobody(t *testing.T) {
+	blackHole := listen(t) // takes connections and says nothing
+	tls, web := listen(t), listen(t)
+	authority := pebbletest.Start(t, pebbletest.Options{HTTPPort: port(web), TLSPort: port(tls), OCSPURL: "http://" + blackHole.Addr().String(), Validity: 30 * 24 * time.Hour})
+	d := &domains{active: []string{"shop.example"}}
+	o := options(t, openStore(t, database(t)), d, authority)
+	o.RenewalWindow, o.CheckEvery = 0.9999999, 50*time.Millisecond
+	x := serve(t, o, tls, web, d)
+	roots := authority.Roots(t)
+	for range 10 {
+		began := time.Now()
+		certificate, err := handshake(tls.Addr().String(), "shop.example", roots)
+		require.NoError(t, err)
+		require.NotEmpty(t, certificate.OCSPServer)
+		require.Less(t, time.Since(began), 15*time.Second)
+	}
+	connection, err := blackHole.Accept()
+	require.NoError(t, err, "the responder is asked in the background")
+	began := time.Now()
+	x.stop()
+	require.Less(t, time.Since(began), 5*time.Second)
+	require.NoError(t, connection.Close())
+	require.NoError(t, blackHole.Close())
+}
+
+func TestTornCertificate_isReplaced(t *testing.T) {
+	tls, web := listen(t), listen(t)
+	authority := pebbletest.Start(t, pebbletest.Options{HTTPPort: port(web), TLSPort: port(tls)})
+	d := &domains{active: []string{"shop.example", "cafe.example"}}
+	o := options(t, openStore(t, database(t)), d, authority)
+	first := serve(t, o, tls, web, d)
+	roots := authority.Roots(t)
+	for _, host := range d.active {
+		_, err := handshake(tls.Addr().String(), host, roots)
+		require.NoError(t, err)
+	}
+	// A process that is killed between two writes leaves a key that does not fit.
+	storage := first.Storage()
+	keys, err := storage.List(t.Context(), "certificates", true)
+	require.NoError(t, err)
+	var shop, cafe string
+	for _, key := range keys {
+		switch filepath.Base(key) {
+		case "shop.example.key":
+			shop = key
+		case "cafe.example.key":
+			cafe = key
+		}
+	}
+	other, err := storage.Load(t.Context(), cafe)
+	require.NoError(t, err)
+	require.NoError(t, storage.Store(t.Context(), shop, other))
+
+	tls2 := listen(t)
+	serve(t, o, tls2, nil, d)
+	certificate, err := handshake(tls2.Addr().String(), "shop.example", roots)
+	require.NoError(t, err)
+	require.Equal(t, []string{"shop.example"}, certificate.DNSNames)
+}
+
+func TestRemovedDomain_isNoLongerServedNorRenewed(t *testing.T) {
+	tls, web := listen(t), listen(t)
+	authority := pebbletest.Start(t, pebbletest.Options{HTTPPort: port(web), TLSPort: port(tls), Validity: time.Hour})
+	d := &domains{active: []string{"shop.example"}}
+	o := options(t, openStore(t, database(t)), d, authority)
+	// Due all the time.
+	o.RenewalWindow, o.CheckEvery = 0.999999, 500*time.Millisecond
+	serve(t, o, tls, web, d)
+	_, err := handshake(tls.Addr().String(), "shop.example", authority.Roots(t))
+	require.NoError(t, err)
+	d.mu.Lock()
+	d.active = nil
+	d.mu.Unlock()
+	eventually(t, "a refusal", func() bool {
+		_, err := handshake(tls.Addr().String(), "shop.example", nil)
+		return err != nil && strings.Contains(err.Error(), "unrecognized name")
+	})
+	orders := authority.Orders()
+	requireRefused(t, tls.Addr().String(), "shop.example")
+	require.Equal(t, orders, authority.Orders())
+}
+
+func TestFailingIssuance_isNotRepeatedForEveryVisitor(t *testing.T) {
+	// The authority reaches nobody: the domain's DNS points elsewhere.
+	authority := pebbletest.Start(t, pebbletest.Options{})
+	tls := listen(t)
+	d := &domains{active: []string{"shop.example"}}
+	x := serve(t, options(t, openStore(t, database(t)), d, authority), tls, nil, d)
+	for range 5 {
+		_, err := handshake(tls.Addr().String(), "shop.example", authority.Roots(t))
+		require.ErrorContains(t, err, "internal error")
+	}
+	require.LessOrEqual(t, authority.Orders(), 3, "one attempt, in the ways there are")
+	require.Contains(t, x.log.String(), "could not get a certificate")
 }

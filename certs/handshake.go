@@ -16,8 +16,12 @@ import (
 // getCertificate is tls.Config.GetCertificate. Neither certificate nor error
 // makes crypto/tls answer with the alert unrecognized_name (RFC 6066 §3).
 func (c *Certs) getCertificate(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
+	return c.certificate(hello.Context(), hello)
+}
+
+func (c *Certs) certificate(ctx context.Context, hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
 	if len(hello.SupportedProtos) == 1 && hello.SupportedProtos[0] == acmez.ACMETLS1Protocol {
-		return c.challengeCertificate(hello)
+		return c.challengeCertificate(ctx, hello)
 	}
 	name, ok := serverName(hello.ServerName)
 	switch {
@@ -38,17 +42,17 @@ func (c *Certs) getCertificate(hello *tls.ClientHelloInfo) (*tls.Certificate, er
 	if e, ok := c.memory.get(name); ok && time.Now().Before(e.notAfter) {
 		return e.certificate, nil
 	}
-	return c.fetch(hello.Context(), name, kind, source(hello.Conn))
+	return c.fetch(ctx, name, kind, source(hello.Conn))
 }
 
 // challengeCertificate answers TLS-ALPN-01 (RFC 8737), also for a challenge that
 // another dispatcher has to pass.
-func (c *Certs) challengeCertificate(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
+func (c *Certs) challengeCertificate(ctx context.Context, hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
 	name, ok := serverName(hello.ServerName)
-	if !ok || !c.mayHaveChallenge(hello.Context(), name, source(hello.Conn)) {
+	if !ok || !c.mayHaveChallenge(ctx, name, source(hello.Conn)) {
 		return nil, nil
 	}
-	return c.engine.onDemand.GetCertificate(hello)
+	return c.engine.onDemand.GetCertificateWithContext(ctx, hello)
 }
 
 // mayHaveChallenge keeps strangers who say they are a certificate authority from

@@ -170,8 +170,8 @@ func TestLock_outlastsItsLeaseWhileItsHolderLivesAndNotLonger(t *testing.T) {
 	url := database(t)
 	storage := newStorage(t, url)
 	kill := startProcess(t, process{URL: url, LocalDir: t.TempDir(), HoldLock: "issue"}, nil, nil)
-	// The lease of the tests is two seconds.
-	waiting, cancel := context.WithTimeout(t.Context(), 3*time.Second)
+	// The lease of the tests is a second.
+	waiting, cancel := context.WithTimeout(t.Context(), 1500*time.Millisecond)
 	defer cancel()
 	require.ErrorIs(t, storage.Lock(waiting, "issue"), context.DeadlineExceeded)
 	kill()

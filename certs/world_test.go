@@ -103,7 +103,7 @@ type dispatcher struct {
 // options are those of most tests.
 func options(t testing.TB, store *models.Store, d *domains, authority *pebbletest.Server) certs.Options {
 	t.Helper()
-	o := certs.Options{Domain: "apps.test", Allowed: d.allowed, Rows: store, Key: sealKey(t), LocalDir: filepath.Join(t.TempDir(), "certs"), Lease: 2 * time.Second}
+	o := certs.Options{Domain: "apps.test", Allowed: d.allowed, Rows: store, Key: sealKey(t), LocalDir: filepath.Join(t.TempDir(), "certs"), Lease: time.Second}
 	if authority != nil {
 		o.Directory, o.CAFile, o.Email = authority.Directory, authority.CAFile, "ops@apps.test"
 	}
@@ -275,7 +275,7 @@ func runProcess(settings string) {
 	log := logrus.New()
 	log.SetLevel(logrus.ErrorLevel)
 	c, err := certs.New(certs.Options{Domain: "apps.test", Allowed: d.allowed, Rows: store, Key: key, LocalDir: p.LocalDir, Log: log,
-		Directory: p.Directory, CAFile: p.CAFile, Email: "ops@apps.test", Lease: 2 * time.Second})
+		Directory: p.Directory, CAFile: p.CAFile, Email: "ops@apps.test", Lease: time.Second})
 	check(err)
 	if p.HoldLock != "" {
 		check(c.Storage().Lock(context.Background(), p.HoldLock))

@@ -93,7 +93,7 @@ func Start(t testing.TB, opts Options) *Server {
 		"listenAddress": listen, "managementListenAddress": management,
 		"certificate": s.CAFile, "privateKey": keyFile,
 		"httpPort": s.HTTPPort, "tlsPort": s.TLSPort, "ocspResponderURL": opts.OCSPURL,
-		"keyAlgorithm": "ecdsa", "retryAfter": map[string]int{"authz": 1, "order": 1},
+		"keyAlgorithm": "ecdsa", "retryAfter": map[string]int{"authz": 0, "order": 0},
 		"profiles": map[string]any{"default": map[string]any{"description": "test", "validityPeriod": int(opts.Validity.Seconds())}},
 	}})
 	if err := os.WriteFile(config, settings, 0o600); err != nil {
