@@ -156,7 +156,6 @@ func testLimits() config.Edge {
 	}
 }
 
-
 // newWorld starts a host; change may change its options.
 func newWorld(t *testing.T, change ...func(*Options)) *world {
 	t.Helper()

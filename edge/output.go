@@ -3,6 +3,7 @@ package edge
 import (
 	"bytes"
 	"encoding/json"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -188,7 +189,7 @@ func (o *output) ownLine(line []byte) {
 func splitStack(thrown string) (message, stack string) {
 	lines := strings.Split(thrown, "\n")
 	for i, line := range lines {
-		if i > 0 && strings.HasPrefix(strings.TrimSpace(line), "at ") {
+		if i > 0 && isFrame(line) {
 			frames := lines[i:]
 			for j := range frames {
 				frames[j] = strings.TrimSpace(frames[j])
@@ -206,17 +207,23 @@ func (o *output) outOfHeap() bool {
 }
 
 // startError finds in standard error what the worker said when it did not start:
+// lines with a source, each of which has a message like
 //
-//	service worker: Uncaught TypeError: at start
-//	  at file:///bundle/main.js:1:7
+//	service worker: Uncaught TypeError: at start\n  at main.js:1:7
 func (o *output) startError() (message, stack string) {
-	text := strings.TrimSpace(o.errors.text())
-	if at := strings.Index(text, "service worker: "); at >= 0 {
-		text = text[at+len("service worker: "):]
+	var messages, stacks []string
+	for line := range strings.Lines(o.errors.text()) {
+		text, ok := strings.CutPrefix(parseLine([]byte(strings.TrimSpace(line))).Message, "service worker: ")
+		if !ok {
+			continue
+		}
+		said, frames := splitStack(strings.ReplaceAll(o.worker.code.maps.rewrite(text), bundlePrefix, ""))
+		if said = strings.TrimPrefix(said, "Uncaught "); !slices.Contains(messages, said) {
+			messages, stacks = append(messages, said), append(stacks, frames)
+		}
 	}
-	message, stack = splitStack(text)
-	message = strings.TrimPrefix(message, "Uncaught ")
-	return clamp(o.worker.code.maps.rewrite(message), maxMessage), clamp(o.worker.code.maps.rewrite(stack), maxMessage)
+	message = strings.TrimSuffix(clamp(strings.Join(messages, " "), maxMessage), ".")
+	return message, clamp(strings.TrimSpace(strings.Join(stacks, "\n")), maxMessage)
 }
 
 // errorOutput keeps the beginning and the end of standard error: the first

@@ -266,7 +266,7 @@ func (w *worker) startFailure() error {
 		message = w.ended.message
 	}
 	w.journal.add(LogLine{Kind: models.LogSystem, Level: "error", Message: "worker did not start: " + message, Stack: stack})
-	return models.Errorf(models.CodeWorkerStart, "The worker did not start: %s", message).WithDetails(StartError{Stack: stack})
+	return models.Errorf(models.CodeWorkerStart, "The worker did not start: %s.", message).WithDetails(StartError{Stack: stack})
 }
 
 // StartError is the Details of a CodeWorkerStart.

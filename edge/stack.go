@@ -14,10 +14,12 @@ import (
 	"github.com/slipwayhq/slipway/models"
 )
 
-// bundlePrefix is where workerd says that a worker's modules are.
+// bundlePrefix is where workerd says that a worker's modules are; with the module
+// registry of older compatibility dates it says nothing.
 const bundlePrefix = "file:///bundle/"
 
-var framePlace = regexp.MustCompile(regexp.QuoteMeta(bundlePrefix) + `([^\s():]+):(\d+)(?::(\d+))?`)
+// framePlace is the place in a frame: "at f (main.js:1:2)", "at main.js:1:2".
+var framePlace = regexp.MustCompile(`(?:` + regexp.QuoteMeta(bundlePrefix) + `)?([^\s():]+):(\d+)(?::(\d+))?\)?$`)
 
 // sourceMaps turns places in a worker's modules into places in its sources. A map
 // is read when it is first needed.
@@ -39,20 +41,38 @@ func newSourceMaps(bundle *models.WorkerBundle, folder string) *sourceMaps {
 	return maps
 }
 
-// rewrite replaces every place it knows in a text; of the others it leaves away
-// workerd's prefix.
+// rewrite replaces the places in the stack frames of a text.
 func (m *sourceMaps) rewrite(text string) string {
-	if !strings.Contains(text, bundlePrefix) {
+	if !strings.Contains(text, "at ") {
 		return text
 	}
-	text = framePlace.ReplaceAllStringFunc(text, func(place string) string {
-		parts := framePlace.FindStringSubmatch(place)
-		line, _ := strconv.Atoi(parts[2])
-		column, _ := strconv.Atoi(parts[3])
-		return m.source(parts[1], line, column)
-	})
-	return strings.ReplaceAll(text, bundlePrefix, "")
+	lines := strings.Split(text, "\n")
+	for i, line := range lines {
+		if !isFrame(line) {
+			continue
+		}
+		found := framePlace.FindStringSubmatchIndex(line)
+		if found == nil {
+			continue
+		}
+		part := func(n int) string {
+			if found[2*n] < 0 {
+				return ""
+			}
+			return line[found[2*n]:found[2*n+1]]
+		}
+		row, _ := strconv.Atoi(part(2))
+		column, _ := strconv.Atoi(part(3))
+		closing := ""
+		if strings.HasSuffix(line, ")") {
+			closing = ")"
+		}
+		lines[i] = line[:found[0]] + m.source(part(1), row, column) + closing
+	}
+	return strings.Join(lines, "\n")
 }
+
+func isFrame(line string) bool { return strings.HasPrefix(strings.TrimLeft(line, " "), "at ") }
 
 // source gives "file:line:column". Columns count from 1 here and from 0 in maps.
 func (m *sourceMaps) source(module string, line, column int) string {

@@ -1,0 +1,148 @@
+package edge
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/slipwayhq/slipway/models"
+)
+
+func TestLogs_carryWhatTheConsoleWasGiven(t *testing.T) {
+	for name, date := range map[string]string{"older": "2024-09-23", "newer": "2026-11-01"} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			r := w.deploy("r1", `console.log("at start");
+			export default { async fetch(request) {
+				console.log("two\nlines", { a: [1, { b: 2 }] }, 5n); console.debug("d"); console.info("i"); console.warn("w");
+				console.error("bad", new RangeError("inner")); globalThis.process?.stdout?.write?.("raw\n"); console.log("x".repeat(200000));
+				return new Response("ok");
+			} }`, func(b *models.WorkerBundle) { b.CompatibilityDate = date })
+			w.expect(r, "/a?secret=1", "ok")
+			assert.Equal(t, "log", w.awaitLine(r, models.LogConsole, "at start").Level)
+			assert.Equal(t, "two\nlines { a: [ 1, { b: 2 } ] } 5n", w.awaitLine(r, models.LogConsole, "two").Message)
+			for part, level := range map[string]string{"d": "debug", "i": "info", "w": "warn"} {
+				w.eventually(func() bool {
+					for _, line := range w.Recent(r.ID) {
+						if line.Kind == models.LogConsole && line.Message == part && line.Level == level {
+							return true
+						}
+					}
+					return false
+				}, func() string { return w.logOf(r) })
+			}
+			failure := w.awaitLine(r, models.LogConsole, "bad")
+			assert.Equal(t, "error", failure.Level)
+			assert.Contains(t, failure.Message, "RangeError: inner")
+			assert.Contains(t, failure.Message, "main.js:4:")
+			assert.NotContains(t, failure.Message, bundlePrefix)
+			if name == "newer" {
+				w.awaitLine(r, models.LogConsole, "raw")
+			}
+			long := w.awaitLine(r, models.LogConsole, "xxxx")
+			assert.LessOrEqual(t, len(long.Message), maxMessage+3)
+			assert.WithinDuration(t, time.Now(), long.Time, time.Minute)
+
+			closed := w.awaitLine(r, models.LogRequest, "")
+			closed.Time, closed.DurationMS = time.Time{}, 0
+			assert.Equal(t, LogLine{
+				ReleaseID: "r1", Kind: models.LogRequest, Level: "info", RequestID: "request-1",
+				Method: "GET", Path: "/a", Status: 200, Outcome: "ok",
+			}, closed)
+			w.lines.mu.Lock()
+			defer w.lines.mu.Unlock()
+			assert.Len(t, w.lines.lines, len(w.Recent(r.ID)))
+		})
+	}
+}
+
+func TestLogs_carryExceptionsWithTheirPlaceInTheSource(t *testing.T) {
+	for name, date := range map[string]string{"older": "2024-09-23", "newer": "2026-11-01"} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t)
+			script := `function a(){throw new TypeError("no settings")}export default{async fetch(q,e,c){if(q.url.endsWith("/later")){c.waitUntil(Promise.reject(new Error("later")));return new Response("ok")}a()}};`
+			r := w.deployModules("r1", []module{{name: "main.js", kind: models.ModuleES, content: script, sourceMap: mapped}},
+				func(b *models.WorkerBundle) { b.CompatibilityDate = date })
+			assert.Equal(t, 500, w.get(r, "/").status)
+			thrown := w.awaitLine(r, models.LogException, "TypeError: no settings")
+			assert.Equal(t, "TypeError: no settings", thrown.Message)
+			assert.Contains(t, thrown.Stack, "src/settings.ts:4:")
+			w.awaitLine(r, models.LogRequest, "")
+			w.expect(r, "/later", "ok")
+			w.awaitLine(r, models.LogException, "Error: later")
+		})
+	}
+}
+
+func TestLogs_dropWhatIsTooMuchAndSayHowMuch(t *testing.T) {
+	w := newWorld(t)
+	loud := w.deploy("loud", `export default { async fetch() {
+		for (let i = 0; i < 300; i++) { for (let j = 0; j < 100; j++) console.log("line", i, "y".repeat(200)); await scheduler.wait(1); }
+		return new Response("ok");
+	} }`)
+	quiet := w.deploy("quiet", hello)
+	w.expect(quiet, "/", "hello 1")
+	w.expect(loud, "/", "ok")
+	dropped := w.awaitLine(loud, models.LogSystem, "lines dropped")
+	assert.Equal(t, "warn", dropped.Level)
+	assert.Len(t, w.Recent(loud.ID), w.limits.LogLines)
+	w.expect(quiet, "/", "hello 2")
+	var count int
+	w.lines.mu.Lock()
+	defer w.lines.mu.Unlock()
+	for _, line := range w.lines.lines {
+		if line.ReleaseID == "loud" {
+			count++
+		}
+	}
+	assert.Less(t, count, 10000)
+}
+
+func TestOutput_readsLinesHoweverTheyArrive(t *testing.T) {
+	h := &Host{limits: testLimits(), options: Options{Now: time.Now}, journals: map[string]*journal{}}
+	w := &worker{host: h, journal: h.journal(Release{ID: "r1"}), code: &code{maps: newSourceMaps(&models.WorkerBundle{}, "")}}
+	o := &output{worker: w}
+	text := `{"timestamp":1795293636797,"level":"warn","message":"caf\u00e9"}` + "\nplain {\n\n" +
+		`{"timestamp":1,"level":"log","message":"` + strings.Repeat(`\u00e9`, 20000) + `"}` + "\n" +
+		`{"timestamp":"1","level":"info","source":"x.c++:1","message":"uncaught exception; source = Uncaught; stack = Error: e\n    at f (main.js:1:2)","context_depth":0}` + "\nend"
+	for _, part := range strings.SplitAfter(text, "e") {
+		n, err := o.Write([]byte(part))
+		require.NoError(t, err)
+		require.Equal(t, len(part), n)
+	}
+	lines := w.journal.recent()
+	require.Len(t, lines, 4, fmt.Sprint(lines))
+	assert.Equal(t, "café", lines[0].Message)
+	assert.Equal(t, "warn", lines[0].Level)
+	assert.Equal(t, "plain {", lines[1].Message)
+	assert.Equal(t, strings.Repeat("é", 100), lines[2].Message[:200])
+	assert.Equal(t, models.LogException, lines[3].Kind)
+	assert.Equal(t, "Error: e", lines[3].Message)
+	assert.Equal(t, "at f (main.js:1:2)", lines[3].Stack)
+}
+
+func FuzzOutput(f *testing.F) {
+	f.Add([]byte(`{"timestamp":1,"level":"log","message":"a"}` + "\n"))
+	f.Add([]byte(`{"timestamp":"1","level":"info","source":"x","message":"uncaught exception; source = ; stack = E\n at (main.js:1:1)"}` + "\n"))
+	f.Add([]byte("a\x00\xff\n{\"timestamp\":1,\"message\":\"\\u00"))
+	f.Fuzz(func(t *testing.T, said []byte) {
+		h := &Host{limits: testLimits(), options: Options{Now: time.Now}, journals: map[string]*journal{}}
+		bundle := &models.WorkerBundle{Modules: []models.WorkerModule{{Name: "main.js", SourceMap: "x"}}}
+		w := &worker{host: h, journal: h.journal(Release{ID: "r1"}), code: &code{maps: newSourceMaps(bundle, "/nowhere")}}
+		o := &output{worker: w}
+		half := len(said) / 2
+		_, _ = o.Write(said[:half])
+		_, _ = o.Write(said[half:])
+		_, _ = o.errors.Write(said)
+		o.startError()
+		for _, line := range w.journal.recent() {
+			if len(line.Message) > maxMessage+3 || len(line.Stack) > maxMessage+3 || strings.Contains(line.Message, "\x00") {
+				t.Fatalf("unbounded line %q", line.Message)
+			}
+		}
+	})
+}

@@ -1,0 +1,155 @@
+package edge
+
+import (
+	"context"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/assert"
+	"github.com/stretchr/testify/require"
+
+	"github.com/slipwayhq/slipway/models"
+	"github.com/slipwayhq/slipway/upstream"
+)
+
+const streams = `export default { fetch(request, env, context) {
+	if (request.url.endsWith("/wait")) { context.waitUntil((async () => { for (let i = 0; i < 8; i++) await scheduler.wait(100); console.log("waited"); })()); return new Response("ok"); }
+	const { readable, writable } = new TransformStream();
+	const writer = writable.getWriter();
+	context.waitUntil((async () => {
+		for (let i = 0; i < 10; i++) { await writer.write(new TextEncoder().encode("part " + i + "\n")); await scheduler.wait(100); }
+		await writer.close();
+	})());
+	return new Response(readable);
+} }`
+
+func TestMakeRoom_stopsTheLeastRecentlyUsedIdleWorker(t *testing.T) {
+	w := newWorld(t, func(o *Options) { o.Limits.MaxWorkers = 2 })
+	a, b, c := w.deploy("a", hello), w.deploy("b", hello), w.deploy("c", hello)
+	w.expect(a, "/", "hello 1")
+	w.expect(b, "/", "hello 1")
+	w.eventually(func() bool { return w.clock.Load() > w.workers()[0].lastUsed.Load() }, func() string { return "the clock stands" })
+	w.expect(a, "/", "hello 2")
+	w.expect(c, "/", "hello 1")
+	w.expect(a, "/", "hello 3")
+	w.awaitLine(b, models.LogSystem, "others needed the room")
+	assert.LessOrEqual(t, len(w.Status().Workers), 2)
+
+	one, err := w.Open(t.Context(), a)
+	require.NoError(t, err)
+	two, err := w.Open(t.Context(), c)
+	require.NoError(t, err)
+	_, err = w.Open(t.Context(), b)
+	assert.Equal(t, models.CodeWorkerBusy, models.CodeOf(err))
+	assert.Positive(t, RetryAfter(err))
+	one.Close()
+	w.eventually(func() bool { return w.get(b, "/").err == nil }, func() string { return "no room was made" })
+	two.Close()
+}
+
+func TestMakeRoom_keepsWithinTheMemory(t *testing.T) {
+	w := newWorld(t, func(o *Options) { o.Limits.MemoryBytes = 60 << 20 })
+	for _, id := range []string{"a", "b", "c", "d", "e", "f"} {
+		w.expect(w.deploy(id, hello), "/", "hello 1")
+	}
+	w.mu.Lock()
+	_, bytes := w.occupied()
+	w.mu.Unlock()
+	assert.LessOrEqual(t, bytes, int64(60<<20))
+	assert.Positive(t, w.Status().Counts.MadeRoom)
+}
+
+func TestClose_letsStreamsAndWaitUntilFinish(t *testing.T) {
+	w := newWorld(t)
+	r := w.deploy("r1", streams)
+	w.expect(r, "/wait", "ok")
+	lease, err := w.Open(t.Context(), r)
+	require.NoError(t, err)
+	server := httptest.NewServer(http.HandlerFunc(func(a http.ResponseWriter, q *http.Request) {
+		defer lease.Close()
+		assert.NoError(t, lease.Upstream.Forward(a, q, upstream.Forwarding{Target: "/", Host: "worker.test"}))
+	}))
+	defer server.Close()
+	response, err := http.Get(server.URL)
+	require.NoError(t, err)
+	defer response.Body.Close()
+	closed := make(chan error)
+	go func() { closed <- w.Close(context.Background()) }()
+	body, err := io.ReadAll(response.Body)
+	require.NoError(t, err)
+	assert.Contains(t, string(body), "part 9\n")
+	_, err = w.Open(t.Context(), r)
+	assert.Equal(t, models.CodeWorkerBusy, models.CodeOf(err))
+	require.NoError(t, <-closed)
+	w.awaitLine(r, models.LogConsole, "waited")
+	w.awaitLine(r, models.LogSystem, "this machine stops serving")
+	http.DefaultClient.CloseIdleConnections()
+}
+
+func TestClose_endsAStreamAtItsDeadline(t *testing.T) {
+	w := newWorld(t, func(o *Options) { o.Limits.DrainTimeout = 300 * time.Millisecond })
+	r := w.deploy("r1", `export default { fetch() { return new Response(new ReadableStream({ async pull(c) { await scheduler.wait(20); c.enqueue(new TextEncoder().encode("x")); } })); } }`)
+	ended := make(chan answer)
+	go func() { ended <- w.get(r, "/") }()
+	w.eventually(func() bool { return w.runs() == 1 && w.Status().Workers[0].Active == 1 }, func() string { return "no request" })
+	require.NoError(t, w.Close(context.Background()))
+	assert.Equal(t, models.CodeWorkerBusy, models.CodeOf((<-ended).err), "it was stopped in order")
+}
+
+func TestPrepare_startsTheNextReleaseAndLetsTheOlderGo(t *testing.T) {
+	w := newWorld(t, func(o *Options) { o.Limits.DrainTimeout = time.Second })
+	older, newer, other := w.deploy("older", hello), w.deploy("newer", hello), w.deploy("other", hello)
+	other.ProjectID = "another"
+	w.Prepare(newer)
+	assert.Zero(t, w.runs(), "nothing of the project runs here")
+	w.expect(older, "/", "hello 1")
+	w.Prepare(other)
+	w.Prepare(newer)
+	w.eventually(func() bool { _, ok := w.running.Load(newer.ID); return ok }, func() string { return w.logOf(newer) })
+	w.eventually(func() bool { return w.runs() == 1 }, func() string { return "the older release still runs" })
+	w.awaitLine(older, models.LogSystem, "worker stopped: it was idle")
+	w.expect(newer, "/", "hello 1")
+	assert.EqualValues(t, 2, w.Status().Counts.Starts)
+}
+
+func TestWorker_countsLeasesWhateverTheOrder(t *testing.T) {
+	h := &Host{limits: testLimits()}
+	w := &worker{host: h, drained: make(chan struct{})}
+	require.NoError(t, w.acquire())
+	require.False(t, w.closeIdle())
+	w.close()
+	w.close()
+	assert.True(t, w.closing())
+	assert.ErrorIs(t, w.acquire(), errClosing)
+	assert.EqualValues(t, 1, w.open())
+	select {
+	case <-w.drained:
+		t.Fatal("drained with a lease out")
+	default:
+	}
+	w.giveBack()
+	<-w.drained
+	assert.Zero(t, w.open())
+	assert.ErrorIs(t, w.acquire(), errClosing)
+}
+
+func BenchmarkOpen(b *testing.B) {
+	h := &Host{limits: testLimits()}
+	h.limits.WorkerRequests = 1 << 30
+	r := Release{ID: "rel_0123456789abcdef0123456789abcdef"}
+	h.running.Store(r.ID, &worker{host: h, drained: make(chan struct{})})
+	ctx := context.Background()
+	b.ReportAllocs()
+	b.RunParallel(func(pb *testing.PB) {
+		for pb.Next() {
+			lease, err := h.Open(ctx, r)
+			if err != nil {
+				b.Fatal(err)
+			}
+			lease.Close()
+		}
+	})
+}
