@@ -51,6 +51,13 @@ func TestDiagnose_usualCauses(t *testing.T) {
 		{"git", "install", "npm error fatal: Could not resolve host: github.com", "git_dependency", "published version"},
 		{"network in the build", "build", "TypeError: fetch failed", "network_in_build", "package registries only"},
 		{"openssl", "build", "Error: error:0308010C:digital envelope routines::unsupported", "openssl", "openssl-legacy-provider"},
+		{"astro adapter", "build", "\x1b[31m[NoAdapterInstalled]\x1b[39m Cannot use server-rendered pages without an adapter.", "adapter_missing", "@astrojs/cloudflare"},
+		{"sveltekit adapter", "build", "Error: Could not detect a supported production environment. See https://svelte.dev/docs/kit/adapters", "adapter_missing", "@sveltejs/adapter-cloudflare"},
+		{"opennext config", "build", "Error: No `open-next.config.ts` file was found in the project root.", "worker_settings_missing", "opennextjs-cloudflare migrate"},
+		{"opennext without wrangler file", "build", "Error: No `wrangler.(toml|json|jsonc)` config file found.", "worker_settings_missing", "opennextjs-cloudflare migrate"},
+		{"sveltekit settings", "build", "Error: You must specify the `assets.directory` key in /workspace/wrangler.jsonc. Consult https://developers.cloudflare.com", "worker_settings", "agree with assets.directory in"},
+		{"vite plugin main", "build", "Error: The provided Wrangler config main field (/workspace/src/nowhere.js) doesn't point to an existing file", "worker_main_missing", "wrangler.jsonc, nowhere.js, is not there"},
+		{"prerendering runtime", "build", "MiniflareCoreError [ERR_RUNTIME_FAILURE]: The Workers runtime failed to start.", "worker_runtime", "prerender = false"},
 		{"coloured", "build", "\x1b[31msh: 1: \x1b[1mvite\x1b[0m: not found", "command_not_found", "vite"},
 		{"unusual", "build", "it is raining", "command_failed", "last lines"},
 	}

@@ -152,14 +152,16 @@ func Detect(files Files) (Plan, error) {
 // commonEnv tells tools that nobody is there to answer, and not to report home:
 // a build reaches package registries only, so reports would just wait and fail.
 var commonEnv = map[string]string{
-	"CI":                        "true",
-	"SLIPWAY":                   "1",
-	"ASTRO_TELEMETRY_DISABLED":  "1",
-	"DO_NOT_TRACK":              "1",
-	"GATSBY_TELEMETRY_DISABLED": "1",
-	"NEXT_TELEMETRY_DISABLED":   "1",
-	"NG_CLI_ANALYTICS":          "false",
-	"NUXT_TELEMETRY_DISABLED":   "1",
+	"CI":                          "true",
+	"SLIPWAY":                     "1",
+	"CLOUDFLARE_CF_FETCH_ENABLED": "false",
+	"WRANGLER_SEND_METRICS":       "false",
+	"ASTRO_TELEMETRY_DISABLED":    "1",
+	"DO_NOT_TRACK":                "1",
+	"GATSBY_TELEMETRY_DISABLED":   "1",
+	"NEXT_TELEMETRY_DISABLED":     "1",
+	"NG_CLI_ANALYTICS":            "false",
+	"NUXT_TELEMETRY_DISABLED":     "1",
 }
 
 // project is a folder being looked at.
