@@ -149,6 +149,7 @@ func New(opts Options) (*Server, error) {
 	s.registerReleases()
 	s.registerVariables()
 	s.registerDomains()
+	s.registerWorkerLogs()
 	s.registerBlobs()
 	s.documentFieldError()
 	if err := s.registerDocs(); err != nil {

@@ -34,6 +34,7 @@ func Commands(o Options) []*cobra.Command {
 		p.deployCommand(),
 		p.statusCommand(),
 		p.logsCommand(),
+		p.tailCommand(),
 		p.listCommand(),
 		p.openCommand(),
 		p.releasesCommand(),

@@ -41,17 +41,25 @@ type LogHandlers struct {
 // of the API that will not change ends it (CodeDeploymentNotFound,
 // CodeUnauthorized).
 func (c *Client) StreamLog(ctx context.Context, id string, after int64, to LogHandlers) error {
+	path := "/deployments/" + url.PathEscape(id) + "/logs/stream"
+	return c.stream(ctx, call{method: http.MethodGet, path: path}, &after, to.take)
+}
+
+// stream reads server-sent events and hands them to take until it says that
+// there is nothing more or ctx ends. after is the id of the last event taken, as
+// a number; take moves it on, and a connection that breaks is made again there.
+func (c *Client) stream(ctx context.Context, request call, after *int64, take func(e event, after *int64) (ended bool, err error)) error {
 	pause := c.firstPause
 	for {
-		before := after
-		ended, err := c.streamOnce(ctx, id, &after, to)
+		before := *after
+		ended, err := c.streamOnce(ctx, request, after, take)
 		if ctx.Err() != nil {
 			return ctx.Err()
 		}
 		if ended {
 			return err
 		}
-		if after > before {
+		if *after > before {
 			pause = c.firstPause
 		}
 		if err := sleep(ctx, pause); err != nil {
@@ -62,17 +70,17 @@ func (c *Client) StreamLog(ctx context.Context, id string, after int64, to LogHa
 }
 
 // streamOnce reads one connection. ended says that there is nothing more to read.
-func (c *Client) streamOnce(ctx context.Context, id string, after *int64, to LogHandlers) (ended bool, err error) {
+func (c *Client) streamOnce(ctx context.Context, request call, after *int64, take func(event, *int64) (bool, error)) (ended bool, err error) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	header := map[string]string{"Accept": "text/event-stream", "Cache-Control": "no-cache"}
+	request.header = map[string]string{"Accept": "text/event-stream", "Cache-Control": "no-cache"}
 	if *after > 0 {
-		header["Last-Event-ID"] = strconv.FormatInt(*after, 10)
+		request.header["Last-Event-ID"] = strconv.FormatInt(*after, 10)
 	}
 	// The timer also bounds how long the answer's head may take.
 	idle := time.AfterFunc(streamIdle, cancel)
 	defer idle.Stop()
-	response, err := c.send(ctx, call{method: http.MethodGet, path: "/deployments/" + url.PathEscape(id) + "/logs/stream", header: header}, nil, "")
+	response, err := c.send(ctx, request, nil, "")
 	if err != nil {
 		return false, err
 	}
@@ -88,7 +96,7 @@ func (c *Client) streamOnce(ctx context.Context, id string, after *int64, to Log
 		if err != nil {
 			return false, err
 		}
-		if ended, err := to.take(e, after); ended {
+		if ended, err := take(e, after); ended {
 			return true, err
 		}
 	}

@@ -1,0 +1,89 @@
+package api_test
+
+import (
+	"bufio"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/slipwayhq/slipway/models"
+)
+
+// says writes lines of a release's worker.
+func (g *gateway) says(r models.Release, messages ...string) {
+	g.Helper()
+	var rows []models.WorkerLogRow
+	for _, message := range messages {
+		line, err := json.Marshal(models.WorkerLogLine{Time: time.Now().UTC(), ReleaseID: r.ID, Kind: models.LogConsole, Level: "log", Message: message})
+		require.NoError(g, err)
+		rows = append(rows, models.WorkerLogRow{ProjectID: r.ProjectID, ReleaseID: r.ID, Line: line})
+	}
+	require.NoError(g, g.store.AppendWorkerLog(g.Context(), rows))
+}
+
+func heard(body string) []string {
+	messages := []string{}
+	for line := range strings.Lines(body) {
+		if data, ok := strings.CutPrefix(line, "data: "); ok {
+			var l models.WorkerLogLine
+			if json.Unmarshal([]byte(data), &l) == nil && l.Message != "" {
+				messages = append(messages, l.Message)
+			}
+		}
+	}
+	return messages
+}
+
+func TestWorkerLog_givesTheLatestAndGoesOnWhereItWas(t *testing.T) {
+	g := newGateway(t)
+	r := g.goLive(g.deploy(nil))
+	for n := range 600 {
+		g.says(r, fmt.Sprint(n))
+	}
+	path := "/projects/" + g.project.ID + "/logs/stream"
+	require.Equal(t, []string{"598", "599"}, heard(string(g.do("GET", path+"?tail=2&follow=false", nil).body)))
+	require.Len(t, heard(string(g.do("GET", path+"?tail=10000&follow=false", nil).body)), 600)
+	require.Empty(t, heard(string(g.do("GET", path+"?tail=10&follow=false&release=rel_other", nil).body)))
+
+	a := g.do("GET", path+"?tail=1&follow=false", nil)
+	require.Equal(t, "text/event-stream", a.header.Get("Content-Type"))
+	_, id, _ := strings.Cut(string(a.body), "id: ")
+	id, _, _ = strings.Cut(id, "\n")
+	g.says(r, "next")
+	require.Equal(t, []string{"next"}, heard(string(g.do("GET", path+"?tail=100&follow=false", nil, header{"Last-Event-ID": id}).body)))
+}
+
+func TestWorkerLog_followsWhatComes(t *testing.T) {
+	g := newGateway(t)
+	r := g.goLive(g.deploy(nil))
+	request, err := http.NewRequestWithContext(t.Context(), "GET", g.http.URL+"/projects/"+g.project.ID+"/logs/stream", nil)
+	require.NoError(t, err)
+	request.Header.Set("Authorization", "Bearer "+g.token)
+	response, err := http.DefaultClient.Do(request)
+	require.NoError(t, err)
+	defer response.Body.Close()
+	lines := bufio.NewScanner(response.Body)
+	for n := range 3 {
+		message := fmt.Sprint("line ", n)
+		g.says(r, message)
+		for lines.Scan() && !strings.Contains(lines.Text(), message) {
+		}
+		require.NoError(t, lines.Err())
+		require.Contains(t, lines.Text(), message)
+	}
+}
+
+func TestWorkerLog_isNobodyElses(t *testing.T) {
+	g := newGateway(t)
+	other, _ := g.newOwner("other@example.com")
+	foreign, err := g.store.CreateProject(t.Context(), other.OrganizationID, "Other", "other")
+	require.NoError(t, err)
+	g.do("GET", "/projects/"+foreign.ID+"/logs/stream", nil).failed(models.CodeProjectNotFound)
+	g.do("GET", "/projects/"+g.project.ID+"/logs/stream?tail=-1", nil).refuses("tail", "")
+	g.do("GET", "/projects/"+g.project.ID+"/logs/stream", nil, header{"Last-Event-ID": "x"}).refuses("Last-Event-ID", "")
+}
