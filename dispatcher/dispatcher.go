@@ -194,7 +194,10 @@ func New(opts Options) (*Dispatcher, error) {
 	if opts.Presence != nil {
 		d.acks = newAcks(opts.Presence, d.refresh, opts.Log)
 	}
-	d.own = d.ownRoutes()
+	var err error
+	if d.own, err = d.ownRoutes(); err != nil {
+		return nil, err
+	}
 	return d, nil
 }
 

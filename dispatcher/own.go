@@ -6,6 +6,9 @@ import (
 	"time"
 
 	"github.com/gin-gonic/gin"
+
+	"github.com/slipwayhq/slipway/apidocs"
+	"github.com/slipwayhq/slipway/edge"
 )
 
 const (
@@ -13,36 +16,60 @@ const (
 	checkTimeout = 3 * time.Second
 )
 
+// edgeStatus is what a host of workers can say of itself. edge.Host does.
+type edgeStatus interface {
+	Status() edge.Status
+}
+
 // ownRoutes are the paths of the dispatcher's own hosts. Tenant paths never
 // come here: a router cleans and decodes what a tenant should see as it was sent.
-func (d *Dispatcher) ownRoutes() http.Handler {
+func (d *Dispatcher) ownRoutes() (http.Handler, error) {
+	docs, err := apidocs.New(d.openAPI())
+	if err != nil {
+		return nil, err
+	}
 	gin.SetMode(gin.ReleaseMode)
 	router := gin.New()
 	router.RedirectTrailingSlash = false
 	router.HandleMethodNotAllowed = true
-	router.GET("/health", d.health)
-	router.HEAD("/health", d.health)
-	router.GET("/health/detailed", d.detailedHealth)
-	for _, path := range []string{"/dispatch", "/dispatch/", "/api/dispatch", "/api/dispatch/"} {
-		router.GET(path, d.namespace)
+	readable := func(path string, handler gin.HandlerFunc) {
+		router.GET(path, handler)
+		router.HEAD(path, handler)
+		router.OPTIONS(path, func(c *gin.Context) {
+			c.Header("Allow", "GET, HEAD, OPTIONS")
+			c.Status(http.StatusNoContent)
+		})
 	}
+	readable("/health", d.health)
+	readable("/health/detailed", d.detailedHealth)
+	for _, path := range []string{"/dispatch", "/dispatch/", "/api/dispatch", "/api/dispatch/"} {
+		readable(path, d.namespace)
+	}
+	readable("/openapi.json", gin.WrapF(docs.Document))
+	readable("/docs", gin.WrapF(docs.Page))
+	if docs.HasScript() {
+		readable("/docs/scalar.js", gin.WrapF(docs.Script))
+	}
+	router.Any("/api/auth/*path", func(c *gin.Context) {
+		d.failOwn(c, http.StatusNotFound, "Not found", "The paths below /api/auth are kept for signing in, which this release does not have.")
+	})
 	router.NoRoute(func(c *gin.Context) {
-		d.failOwn(c, http.StatusNotFound, "Not found", "The dispatcher has /health, /health/detailed and /dispatch here; sites answer at <worker>"+d.hosts.suffix+".")
+		d.failOwn(c, http.StatusNotFound, "Not found", "The dispatcher has /health, /health/detailed, /dispatch, /docs and /openapi.json here; sites answer at <worker>"+d.hosts.suffix+".")
 	})
 	router.NoMethod(func(c *gin.Context) {
 		d.failOwn(c, http.StatusMethodNotAllowed, "Method not allowed", "")
 	})
-	return router
+	return router, nil
 }
 
 // healthBody is the answer of /health and /health/detailed.
 type healthBody struct {
-	Status      string                       `json:"status"`
-	Timestamp   string                       `json:"timestamp"`
-	Service     string                       `json:"service"`
-	Version     string                       `json:"version"`
-	Environment string                       `json:"environment"`
-	Checks      map[string]map[string]string `json:"checks,omitempty"`
+	Status      string                    `json:"status"`
+	Timestamp   string                    `json:"timestamp"`
+	Service     string                    `json:"service"`
+	Version     string                    `json:"version"`
+	Environment string                    `json:"environment"`
+	Checks      map[string]map[string]any `json:"checks,omitempty"`
 }
 
 // health says that this process answers. It asks nothing else, because a
@@ -65,7 +92,7 @@ func (d *Dispatcher) detailedHealth(c *gin.Context) {
 		}
 		return "available"
 	}
-	checks := map[string]map[string]string{
+	checks := map[string]map[string]any{
 		"dispatcher": {"status": "available", "namespace": d.opts.Namespace},
 	}
 	if d.opts.Database != nil {
@@ -74,15 +101,22 @@ func (d *Dispatcher) detailedHealth(c *gin.Context) {
 		if state != "available" {
 			pool = "inactive"
 		}
-		checks["hyperdrive"] = map[string]string{"status": state, "connection_pool": pool}
+		checks["hyperdrive"] = map[string]any{"status": state, "connection_pool": pool}
 	}
 	if d.opts.Storage != nil {
-		checks["storage"] = map[string]string{"status": ask(d.opts.Storage)}
+		checks["storage"] = map[string]any{"status": ask(d.opts.Storage)}
+	}
+	if host, ok := d.opts.Workers.(edgeStatus); ok {
+		// Sums only: whose workers run is nobody's business here.
+		s := host.Status()
+		checks["edge"] = map[string]any{
+			"status": "available", "workers": len(s.Workers), "max_workers": s.MaxWorkers, "memory_bytes": s.MemoryBytes, "memory_limit_bytes": s.MemoryLimit,
+		}
 	}
 	c.JSON(code, d.healthBody(status, checks))
 }
 
-func (d *Dispatcher) healthBody(status string, checks map[string]map[string]string) healthBody {
+func (d *Dispatcher) healthBody(status string, checks map[string]map[string]any) healthBody {
 	return healthBody{status, timestamp(), serviceName, d.opts.Version, d.opts.Environment, checks}
 }
 
