@@ -8,6 +8,7 @@ import (
 	"fmt"
 
 	"github.com/slipwayhq/slipway/blob"
+	"github.com/slipwayhq/slipway/bundle"
 	"github.com/slipwayhq/slipway/framework"
 	"github.com/slipwayhq/slipway/models"
 )
@@ -163,7 +164,7 @@ func digests(files []models.File) []string {
 // cacheKey names a build by everything that decides its result. Settings are in
 // the source (slipway.json), limits and network are not part of a result.
 func (a *Activities) cacheKey(sourceDigest string) string {
-	sum := sha256.Sum256(fmt.Appendf(nil, "build\x00%s\x00%s", sourceDigest, a.ToolchainVersion))
+	sum := sha256.Sum256(fmt.Appendf(nil, "build\x00%s\x00%s\x00%s", sourceDigest, a.ToolchainVersion, bundle.Version))
 	return hex.EncodeToString(sum[:])
 }
 

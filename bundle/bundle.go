@@ -38,6 +38,11 @@ const Phase = "bundle"
 // of Slipway that moves it says so in its change log.
 const DefaultCompatibilityDate = "2026-11-01"
 
+// Version names what decides, beside a project's files, how it is bundled. It is
+// part of the key under which outputs are kept, so raise its number with every
+// change that gives the same source another worker.
+const Version = "esbuild 0.28.2, 1"
+
 // Limits of one worker. Those of modules are over what Cloudflare allows (10 MiB
 // compressed), so that what runs there is not refused here.
 const (

@@ -3,8 +3,10 @@ package bundle
 import (
 	"bytes"
 	"encoding/json"
+	"io"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strconv"
 	"testing"
 
@@ -236,7 +238,7 @@ func TestRun_nodeBuiltinThatTheDateLacksIsRefused(t *testing.T) {
 func TestRun_serviceWorkerSyntaxIsRefused(t *testing.T) {
 	b := build(t, map[string]string{"wrangler.jsonc": settings(""), "src/index.ts": `addEventListener("fetch", (e) => e.respondWith(new Response("old")))`})
 	require.Contains(t, b.refused(), "service worker syntax")
-	b = build(t, map[string]string{"wrangler.jsonc": settings(`, "no_bundle": true`), "src/index.ts": `addEventListener("fetch", (e) => e.respondWith(new Response("old")))`})
+	b = build(t, map[string]string{"wrangler.jsonc": `{"main":"i.js","no_bundle":true}`, "i.js": `addEventListener("fetch", (e) => e.respondWith(new Response("old")))`})
 	require.Contains(t, b.refused(), "service worker syntax")
 }
 
@@ -248,6 +250,65 @@ func TestRun_mainWithoutDefaultExportIsRefused(t *testing.T) {
 func TestRun_missingMainIsNamed(t *testing.T) {
 	b := build(t, map[string]string{"wrangler.jsonc": settings("")})
 	require.Equal(t, `wrangler.jsonc: main is "src/index.ts", which is not there after the build. Set it to the worker's first file.`, b.refused())
+}
+
+func TestRun_typescriptIsNotTakenAsItIs(t *testing.T) {
+	b := build(t, map[string]string{"wrangler.jsonc": settings(`, "no_bundle": true`), "src/index.ts": hello})
+	require.Contains(t, b.refused(), "Remove no_bundle")
+}
+
+func TestRun_projectBelowTheWorkspaceKeepsItsPaths(t *testing.T) {
+	b := build(t, map[string]string{
+		"apps/web/wrangler.jsonc": settings(`, "assets": { "directory": "../web/public/" }`), "apps/web/src/index.ts": "import { x } from 'lib';" + hello + "; console.log(x)",
+		"apps/web/public/a.txt": "a", "node_modules/lib/index.js": "export const x = 'hoisted'",
+	}, func(r *Request) { r.Root, r.Settings = "apps/web", "wrangler.jsonc" })
+	require.Equal(t, []string{"esModule index.js"}, b.modules())
+	require.Contains(t, b.module(0), "hoisted")
+	require.Equal(t, []string{"a.txt"}, b.assets())
+}
+
+func TestRun_assetsOutsideTheProjectAreRefused(t *testing.T) {
+	b := build(t, map[string]string{"wrangler.jsonc": settings(`, "assets": { "directory": "../../etc" }`), "src/index.ts": hello})
+	require.Contains(t, b.refused(), "outside the project")
+}
+
+func TestRun_assetsNeverShowTheServersSide(t *testing.T) {
+	b := build(t, map[string]string{
+		"wrangler.jsonc": `{"main":"site/server.js","assets":{"directory":"site"}}`, "site/server.js": hello,
+		"site/_worker.js/index.js": hello, "site/wrangler.toml": "x=1", "site/.dev.vars": "S=1", "site/.env.local": "S=1", "site/deep/.env": "S=1",
+		"site/node_modules/a/b.js": "1", "site/.git/config": "1", "site/index.html": "<p>", "site/_headers": "/*", "site/_redirects": "", "site/_routes.json": "{}",
+		"site/drafts/a.html": "", "site/drafts/keep.html": "", "site/logs/x.log": "", "site/.well-known/x": "",
+		"site/.assetsignore": "# what stays\n/drafts/*\n!/drafts/keep.html\n*.log\nlogs/\n",
+	})
+	require.Equal(t, []string{".well-known/x", "_headers", "_redirects", "_routes.json", "drafts/keep.html", "index.html"}, b.assets())
+}
+
+func TestRun_linksAmongTheAssetsReachTheHostAsLinks(t *testing.T) {
+	workspace := t.TempDir()
+	writeFiles(t, workspace, map[string]string{"wrangler.json": `{"assets":{"directory":"web"}}`, "web/a": "a"})
+	require.NoError(t, os.Symlink("/etc/passwd", filepath.Join(workspace, "web/b")))
+	require.NoError(t, Run(workspace, Request{Root: ".", Settings: "wrangler.json"}, io.Discard))
+	stat, err := os.Lstat(filepath.Join(workspace, AssetsDir, "b"))
+	require.NoError(t, err)
+	require.NotZero(t, stat.Mode()&os.ModeSymlink)
+}
+
+func TestRun_secondRunLeavesNothingOfTheFirst(t *testing.T) {
+	b := build(t, map[string]string{"wrangler.json": `{"main":"i.js","assets":{"directory":"web"}}`, "i.js": "import t from './t.txt'; export default { t }", "t.txt": "t", "web/a": "a"})
+	require.Len(t, b.modules(), 2)
+	writeFiles(t, b.workspace, map[string]string{"wrangler.json": `{"main":"i.js"}`, "i.js": hello})
+	b.err = Run(b.workspace, Request{Root: ".", Settings: "wrangler.json"}, io.Discard)
+	require.Len(t, b.modules(), 1)
+	require.NoFileExists(t, filepath.Join(b.workspace, Dir, "modules", "1"))
+	require.NoDirExists(t, filepath.Join(b.workspace, AssetsDir))
+}
+
+func TestVersion_namesTheBundler(t *testing.T) {
+	content, err := os.ReadFile("../go.mod")
+	require.NoError(t, err)
+	found := regexp.MustCompile(`github.com/evanw/esbuild v(\S+)`).FindSubmatch(content)
+	require.NotNil(t, found)
+	require.Contains(t, Version, "esbuild "+string(found[1])+",", "outputs of another esbuild may differ")
 }
 
 func TestRun_bundledOutputIsCollectedByTheRules(t *testing.T) {

@@ -78,6 +78,10 @@ func (p *plan) collectModules(c *code) error {
 	if kind, ok := kindOfMain(p.Rules, first.name); ok {
 		first.kind = kind
 	}
+	switch filepath.Ext(main) {
+	case ".ts", ".tsx", ".mts", ".cts", ".jsx":
+		return p.errorf("main is %s and no_bundle is set, so that nothing would turn it into JavaScript. Remove no_bundle, or name what the build makes of it", p.show(main))
+	}
 	if err := p.checkMain(first); err != nil {
 		return err
 	}

@@ -91,7 +91,7 @@ func (b *bundler) ask(build api.PluginBuild, name, dir string, args api.OnResolv
 	found := build.Resolve(name, api.ResolveOptions{Importer: args.Importer, ResolveDir: dir, Kind: args.Kind, PluginData: as})
 	return api.OnResolveResult{
 		Errors: found.Errors, Warnings: found.Warnings, Path: found.Path, External: found.External,
-		Namespace: found.Namespace, Suffix: found.Suffix, PluginData: found.PluginData,
+		Namespace: found.Namespace, Suffix: found.Suffix,
 	}
 }
 

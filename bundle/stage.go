@@ -21,6 +21,9 @@ func (p *plan) stageAssets(dir string) error {
 	if err != nil {
 		return err
 	}
+	if p.assets == p.root {
+		p.note("the folder of the assets is the project itself, so its sources are served too; name a folder of their own, or list what to leave out in %s", assetsIgnoreFile)
+	}
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return err
 	}
@@ -67,6 +70,14 @@ func (p *plan) notServed(file, name string) bool {
 		return true
 	case base == ".dev.vars", strings.HasPrefix(base, ".dev.vars."), base == ".env", strings.HasPrefix(base, ".env."):
 		return true
+	}
+	if p.assets == p.root {
+		switch {
+		case strings.HasPrefix(base, ".") && base != ".well-known":
+			return true
+		case name == "slipway.json", name == "package.json", name == "tsconfig.json", strings.Contains(base, "-lock.") && name == base, name == "yarn.lock", name == "bun.lock":
+			return true
+		}
 	}
 	switch base {
 	case "wrangler.json", "wrangler.jsonc", "wrangler.toml", "node_modules", ".git", ".wrangler", ".slipway", ".DS_Store":

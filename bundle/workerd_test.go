@@ -83,9 +83,19 @@ const config :Workerd.Config = (
 // addWasm exports add(a, b) = a + b.
 const addWasm = "\x00asm\x01\x00\x00\x00\x01\x07\x01\x60\x02\x7f\x7f\x01\x7f\x03\x02\x01\x00\x07\x07\x01\x03add\x00\x00\x0a\x09\x01\x07\x00\x20\x00\x20\x01\x6a\x0b"
 
+// dates are the first with today's Node modules and the first with the runtime's
+// new registry of modules, which resolves names by other code.
+var dates = []string{"2024-09-23", "2026-11-17"}
+
 func TestRun_bundleOfEveryKindLoadsInWorkerd(t *testing.T) {
+	for _, date := range dates {
+		loadEveryKind(t, date)
+	}
+}
+
+func loadEveryKind(t *testing.T, date string) {
 	b := build(t, map[string]string{
-		"wrangler.jsonc": `{"main":"src/index.tsx","compatibility_flags":["nodejs_compat"],"tsconfig":"tsconfig.json"}`,
+		"wrangler.jsonc": fmt.Sprintf(`{"main":"src/index.tsx","compatibility_date":%q,"compatibility_flags":["nodejs_compat"],"tsconfig":"tsconfig.json"}`, date),
 		"tsconfig.json":  `{"compilerOptions":{"jsx":"react","jsxFactory":"h"}}`,
 		"src/index.tsx": `
 import wasm from "./add.wasm"; import text from "./a.txt"; import data from "./d.bin"; import lib from "cjs"; import path from "path";
@@ -142,8 +152,14 @@ func TestNodeBuiltins_areInTheRuntimeFromTheirDates(t *testing.T) {
 }
 
 func TestRun_collectedModulesLoadInWorkerd(t *testing.T) {
+	for _, date := range dates {
+		loadCollected(t, date)
+	}
+}
+
+func loadCollected(t *testing.T, date string) {
 	b := build(t, map[string]string{
-		"wrangler.json": `{"main":"dist/index.js","no_bundle":true,"rules":[{"type":"ESModule","globs":["**/*.js"]},{"type":"CommonJS","globs":["**/*.cjs"]}]}`,
+		"wrangler.json": `{"main":"dist/index.js","no_bundle":true,"compatibility_date":"` + date + `","rules":[{"type":"ESModule","globs":["**/*.js"]},{"type":"CommonJS","globs":["**/*.cjs"]}]}`,
 		"dist/index.js": `import t from "./t.txt"; import c from "./sub/c.cjs"; export default { async fetch() { const m = await import("./sub/m.js"); return new Response(t + c.c + m.m) } }`,
 		"dist/t.txt":    "t", "dist/sub/c.cjs": "module.exports = { c: 'c' }", "dist/sub/m.js": "export const m = 'm'",
 	})
