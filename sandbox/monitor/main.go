@@ -48,7 +48,7 @@ func Main() int {
 		return 1
 	}
 	w := &watch{
-		socket: socket, null: null, launching: map[int]request{}, programs: map[int]uint64{}, unclaimed: map[int]int{},
+		socket: socket, null: null, warmer: newWarmer(), launching: map[int]request{}, programs: map[int]uint64{}, unclaimed: map[int]int{},
 	}
 	w.run()
 	return 0
@@ -58,6 +58,7 @@ func Main() int {
 type watch struct {
 	socket *net.UnixConn
 	null   *os.File
+	warmer *warmer
 	// launching are the runtimes that run, programs what they started.
 	launching map[int]request
 	programs  map[int]uint64
@@ -134,6 +135,7 @@ func (w *watch) handle(r received) {
 	for _, file := range r.files {
 		files = append(files, uintptr(file))
 	}
+	w.warmer.begin()
 	pid, err := syscall.ForkExec(r.Args[0], r.Args, &syscall.ProcAttr{
 		Dir: "/", Env: r.Env, Files: files,
 		Sys: &syscall.SysProcAttr{Pdeathsig: unix.SIGKILL, Setpgid: true},
@@ -141,6 +143,7 @@ func (w *watch) handle(r received) {
 	// The other ends must see the program alone holding these.
 	closeAll(r.files)
 	if err != nil {
+		w.warmer.end()
 		w.tell(event{Launch: r.Launch, Failed: err.Error()})
 		return
 	}
@@ -161,6 +164,7 @@ func (w *watch) reap() {
 		code := exitCode(status)
 		if launch, is := w.launching[pid]; is {
 			delete(w.launching, pid)
+			w.warmer.end()
 			w.launched(launch, code)
 		} else if number, is := w.programs[pid]; is {
 			delete(w.programs, pid)
