@@ -48,12 +48,14 @@ const (
 	writePatience = 10 * time.Second
 )
 
-func sealContext(key string) string { return "certificate " + key }
+// SealContext is what the value under a key of certificate storage is sealed for,
+// here and in the database alike.
+func SealContext(key string) string { return "certificate " + key }
 
 // Store implements certmagic.Storage: the database first, so that nobody serves
 // what the others cannot see.
 func (s *storage) Store(ctx context.Context, key string, value []byte) error {
-	sealed := s.key.Seal(value, sealContext(key))
+	sealed := s.key.Seal(value, SealContext(key))
 	bounded, cancel := context.WithTimeout(ctx, writePatience)
 	defer cancel()
 	if err := s.rows.PutCertificateValue(bounded, key, sealed, int64(len(value))); err != nil {
@@ -77,7 +79,7 @@ func (s *storage) Load(ctx context.Context, key string) ([]byte, error) {
 	switch {
 	case err == nil:
 		s.keepLocally(key, sealed)
-		return s.key.Open(sealed, sealContext(key))
+		return s.key.Open(sealed, SealContext(key))
 	case models.CodeOf(err) == models.CodeNotFound:
 		s.forgetLocally(key)
 		return nil, fs.ErrNotExist
@@ -104,7 +106,7 @@ func (s *storage) loadLocal(key string) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	return s.key.Open(sealed, sealContext(key))
+	return s.key.Open(sealed, SealContext(key))
 }
 
 func (s *storage) keepLocally(key string, sealed []byte) {
