@@ -17,9 +17,22 @@ const tick = time.Second / 100
 // cpuTime is what a process and its descendants have used so far, in user and
 // kernel mode, children that ended included.
 func cpuTime(root int) (time.Duration, error) {
-	paths, err := filepath.Glob("/proc/[0-9]*/stat")
+	family, err := family(root)
 	if err != nil {
 		return 0, err
+	}
+	var ticks int64
+	for _, stat := range family {
+		ticks += stat.ticks
+	}
+	return time.Duration(ticks) * tick, nil
+}
+
+// family is a process with its descendants.
+func family(root int) ([]processStat, error) {
+	paths, err := filepath.Glob("/proc/[0-9]*/stat")
+	if err != nil {
+		return nil, err
 	}
 	all := make(map[int]processStat, len(paths))
 	for _, path := range paths {
@@ -28,20 +41,20 @@ func cpuTime(root int) (time.Duration, error) {
 			continue // it ended meanwhile
 		}
 		if err != nil {
-			return 0, err
+			return nil, err
 		}
 		all[stat.pid] = stat
 	}
 	if _, ok := all[root]; !ok {
-		return 0, fmt.Errorf("process %d has ended", root)
+		return nil, fmt.Errorf("process %d has ended", root)
 	}
-	var ticks int64
+	var members []processStat
 	for pid, stat := range all {
 		if descends(all, pid, root) {
-			ticks += stat.ticks
+			members = append(members, stat)
 		}
 	}
-	return time.Duration(ticks) * tick, nil
+	return members, nil
 }
 
 func descends(all map[int]processStat, pid, root int) bool {

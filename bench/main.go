@@ -12,7 +12,7 @@
 //
 // The files, in reading order: suite.go has the rows and runs them, pairs.go and
 // table.go are figures and how they are shown; deploys.go, workflow.go,
-// queries.go and static.go measure; system.go, bare.go, servers.go and load.go
+// queries.go, static.go and tls.go measure; system.go, bare.go, servers.go and load.go
 // are what is measured and what it is measured with; history.go and profile.go
 // say where the time went. startup.go is a table of its own.
 package main
@@ -40,6 +40,9 @@ type settings struct {
 func main() {
 	if len(os.Args) > 1 && os.Args[1] == profiledDispatcher {
 		exit(serveProfiled(os.Args[2:]))
+	}
+	if len(os.Args) > 1 && os.Args[1] == tlsServer {
+		exit(serveTLS(os.Args[2:]))
 	}
 	var s settings
 	var only string

@@ -25,6 +25,7 @@ func sections() []section {
 		{"workflow", keys(peerWorkflow, rowWorkflow), workflowRows},
 		{"queries", keys(peerQuery, rowOneClient, rowManyClients), queryRows},
 		{"static", append(keys(peerNginx, staticRowNames()...), keys(peerCaddy, staticRowNames()...)...), staticRows},
+		{"tls", keys(peerTLS, rowHandshake, rowTLSMemory), tlsRows},
 	}
 }
 
@@ -60,13 +61,18 @@ type counts struct {
 	deployPairs, workflowPairs, queryPairs, staticPairs int
 	// queries and requests are made in one turn.
 	queries, requests int
+	// handshakes are made in each of tlsPairs turns, with names out of so many
+	// certificates.
+	tlsPairs, handshakes, certificates int
 }
 
 func (s settings) counts() counts {
 	if s.quick {
-		return counts{deployPairs: 1, workflowPairs: 2, queryPairs: 1, staticPairs: 1, queries: 20, requests: 200}
+		return counts{deployPairs: 1, workflowPairs: 2, queryPairs: 1, staticPairs: 1, queries: 20, requests: 200,
+			tlsPairs: 1, handshakes: 100, certificates: 300}
 	}
-	return counts{deployPairs: 5, workflowPairs: 40, queryPairs: 5, staticPairs: 7, queries: 1500, requests: 40_000}
+	return counts{deployPairs: 5, workflowPairs: 40, queryPairs: 5, staticPairs: 7, queries: 1500, requests: 40_000,
+		tlsPairs: 5, handshakes: 2000, certificates: 10_000}
 }
 
 // measure runs the sections and prints the table.

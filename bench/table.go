@@ -16,12 +16,16 @@ const (
 	micros
 	// perSecond is a rate.
 	perSecond
+	// mebibytes is memory.
+	mebibytes
 )
 
 func (u unit) format(v float64) string {
 	switch {
 	case u == perSecond:
 		return fmt.Sprintf("%.0f/s", v)
+	case u == mebibytes:
+		return fmt.Sprintf("%.1f MiB", v)
 	case u == micros:
 		return fmt.Sprintf("%.1f µs", v)
 	case v < 1:
