@@ -72,6 +72,21 @@ func TestSmoke_leavesTheWorkerRunning(t *testing.T) {
 	assert.EqualValues(t, 1, w.Status().Counts.Starts)
 }
 
+func TestSmoke_failsWhereNoAnswerComes(t *testing.T) {
+	w := newWorld(t, func(o *Options) { o.Limits.RequestTimeout = time.Second })
+	silent := w.deploy("silent", `export default { fetch() { return new Promise((yes) => setTimeout(yes, 1e6)) } }`)
+	err := w.Smoke(t.Context(), silent)
+	assert.Equal(t, models.CodeWorkerStart, models.CodeOf(err))
+	assert.Contains(t, models.MessageOf(err), "did not answer its first request within 1s")
+	eats := w.deploy("eats", `export default { fetch() { const all = []; while (true) all.push(new Array(100000).fill(Math.random())); } }`)
+	err = w.Smoke(t.Context(), eats)
+	assert.Equal(t, models.CodeWorkerStart, models.CodeOf(err))
+	assert.Contains(t, models.MessageOf(err), "JavaScript heap")
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	assert.ErrorIs(t, w.Smoke(ctx, silent), context.Canceled)
+}
+
 func TestWatchdog_endsASpinningWorkerAloneAndNamesIt(t *testing.T) {
 	w := newWorld(t)
 	spins := w.deploy("spins", `export default { fetch(request, env, context) {

@@ -64,7 +64,7 @@ type Host struct {
 	log      logrus.FieldLogger
 	code     codeStore
 	sockets  *socketFolder
-	common   *commonSockets
+	common   *ends
 	lock     *os.File
 	idPrefix string
 

@@ -2,6 +2,7 @@ package edge
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -17,20 +18,22 @@ const (
 	// requests have as many of their own.
 	lineRate  = 200
 	lineBurst = 1000
+	// journalBytes bounds what a release's kept lines hold.
+	journalBytes = 1 << 20
 	// journalKept is how long a release's lines are kept after its last.
 	journalKept = time.Hour
 )
 
-// journal is a release's log on this host: a bounded ring, and the sink.
+// journal is a release's log on this host: its last lines, and the sink.
 type journal struct {
 	host    *Host
 	release Release
 	keep    int
 
 	mu sync.Mutex
-	// ring holds the last lines, the oldest at next once it is full.
-	ring     []LogLine
-	next     int
+	// lines are the last ones, the oldest first, and bytes their size.
+	lines    []LogLine
+	bytes    int
 	last     time.Time
 	said     bucket
 	requests bucket
@@ -103,11 +106,11 @@ func (j *journal) add(line LogLine) {
 	}
 	j.mu.Lock()
 	j.last = now
-	if len(j.ring) < j.keep {
-		j.ring = append(j.ring, line)
-	} else {
-		j.ring[j.next] = line
-		j.next = (j.next + 1) % len(j.ring)
+	j.lines, j.bytes = append(j.lines, line), j.bytes+size(line)
+	for len(j.lines) > j.keep || j.bytes > journalBytes {
+		j.bytes -= size(j.lines[0])
+		j.lines[0] = LogLine{}
+		j.lines = j.lines[1:]
 	}
 	j.mu.Unlock()
 	if j.host.options.Logs != nil {
@@ -132,8 +135,11 @@ func (j *journal) tellDropped() {
 func (j *journal) recent() []LogLine {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	return append(append(make([]LogLine, 0, len(j.ring)), j.ring[j.next:]...), j.ring[:j.next]...)
+	return slices.Clone(j.lines)
 }
+
+// size is about what a line holds in memory.
+func size(line LogLine) int { return 200 + len(line.Message) + len(line.Stack) + len(line.Path) }
 
 func (j *journal) lastLine() time.Time {
 	j.mu.Lock()
@@ -145,11 +151,10 @@ func (j *journal) lastLine() time.Time {
 // which PostgreSQL does not take.
 func clamp(text string, limit int) string {
 	if len(text) > limit {
-		text = text[:limit]
-		for len(text) > 0 && !utf8.RuneStart(text[len(text)-1]) {
-			text = text[:len(text)-1]
+		for limit > 0 && !utf8.RuneStart(text[limit]) {
+			limit--
 		}
-		text = strings.TrimSuffix(text, text[max(0, len(text)-1):]) + "…"
+		text = text[:limit] + "…"
 	}
 	return strings.ReplaceAll(strings.ToValidUTF8(text, "\uFFFD"), "\x00", "\uFFFD")
 }

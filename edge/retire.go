@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/slipwayhq/slipway/models"
+	"github.com/slipwayhq/slipway/sandbox"
 )
 
 // The outcomes of requests and of workers, in workerd's words.
@@ -56,28 +57,17 @@ func (h *Host) makeRoom() (victims []*worker, err error) {
 	}
 }
 
-// occupied counts what lives and will live; what is idle and retired, its end
-// near, no more.
+// occupied counts the workers there are and will be. One that was retired is near
+// its end and no longer counted. The caller holds mu.
 func (h *Host) occupied() (count int, bytes int64) {
 	count, bytes = len(h.starting), int64(len(h.starting))*newWorkerBytes
 	for w := range h.live {
-		if w.fate.Load() == nil && !h.isStarting(w) {
+		if w.published && w.fate.Load() == nil {
 			count++
 			bytes += max(w.memory.Load(), newWorkerBytes/2)
 		}
 	}
 	return count, bytes
-}
-
-// isStarting says whether a process is counted among the starts.
-func (h *Host) isStarting(w *worker) bool {
-	select {
-	case <-w.listening:
-		running, ok := h.running.Load(w.release.ID)
-		return h.starting[w.release.ID] != nil && (!ok || running != w) && !w.closing()
-	default:
-		return true
-	}
 }
 
 func (h *Host) leastRecentlyUsed() (oldest *worker) {
@@ -123,9 +113,7 @@ func (h *Host) closeWorker(w *worker, why ending) {
 	h.tasks.Go(func() { h.drain(w, why) })
 }
 
-// drain waits for the leases, then for waitUntil work, about which workerd tells
-// nothing: a worker that has computed nothing for a while has none that matters,
-// or waits for something slow.
+// drain waits for the leases, then for what the worker does after its last answer.
 func (h *Host) drain(w *worker, why ending) {
 	timer := time.NewTimer(h.limits.DrainTimeout)
 	defer timer.Stop()
@@ -139,29 +127,17 @@ func (h *Host) drain(w *worker, why ending) {
 	h.kill(w, why)
 }
 
-// quietFor is how long a worker without leases must have used no processor time
-// until nothing is expected of it.
+// quietFor is how long a worker without leases must have done nothing until
+// nothing more is expected of it.
 const quietFor = 2 * time.Second
 
+// awaitQuiet waits for waitUntil work. workerd tells nothing about it, but work
+// either computes or waits for something outside, and the way outside is ours.
 func (h *Host) awaitQuiet(w *worker, deadline <-chan time.Time) {
 	tick := time.NewTicker(quietFor / 10)
 	defer tick.Stop()
-	var last time.Duration
-	since := w.idleSince()
-	for {
-		usage, err := w.service.Usage()
-		if err != nil {
-			return
-		}
-		if usage.CPU-last > time.Millisecond {
-			last, since = usage.CPU, later(since, h.now().Add(-quietFor/10))
-			if w.idleSince().After(since) {
-				since = w.idleSince()
-			}
-		}
-		if h.now().Sub(since) >= quietFor {
-			return
-		}
+	before, err := w.service.Usage()
+	for since := w.idleSince(); err == nil && h.now().Sub(since) < quietFor; {
 		select {
 		case <-tick.C:
 		case <-deadline:
@@ -169,14 +145,13 @@ func (h *Host) awaitQuiet(w *worker, deadline <-chan time.Time) {
 		case <-w.done:
 			return
 		}
+		var usage sandbox.Usage
+		usage, err = w.service.Usage()
+		if w.ends.active.Load() > 0 || usage.CPU-before.CPU > time.Millisecond {
+			since = h.now()
+		}
+		before = usage
 	}
-}
-
-func later(a, b time.Time) time.Time {
-	if a.After(b) {
-		return a
-	}
-	return b
 }
 
 // kill ends a worker at once, for a reason; the first reason stays.
@@ -203,12 +178,7 @@ func (h *Host) attend(w *worker) {
 
 	h.mu.Lock()
 	delete(h.live, w)
-	started := true
-	select {
-	case <-w.listening:
-	default:
-		started = false
-	}
+	started := w.ready()
 	if started && w.ended.outcome != outcomeStopped {
 		h.fault(w.release.ID).crashed(h.now(), w.started, w.ended)
 		h.counts.crashed(w.ended.outcome)
@@ -230,6 +200,16 @@ func (h *Host) attend(w *worker) {
 	defer cancel()
 	if err := w.service.Destroy(ctx); err != nil {
 		h.log.WithError(err).WithField("sandbox", w.service.ID()).Error("Worker's sandbox left for the sweeper")
+	}
+}
+
+// ready says whether the process has taken, or will take, requests.
+func (w *worker) ready() bool {
+	select {
+	case <-w.listening:
+		return true
+	default:
+		return false
 	}
 }
 

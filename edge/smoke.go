@@ -36,7 +36,8 @@ func (h *Host) Smoke(ctx context.Context, r Release) error {
 		DisableKeepAlives: true,
 		DialContext:       func(ctx context.Context, _, _ string) (net.Conn, error) { return h.sockets.dial(ctx, name) },
 	}
-	ctx, cancel := context.WithTimeout(ctx, smokeTimeout)
+	limit := min(smokeTimeout, h.limits.RequestTimeout)
+	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
 	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://smoke.invalid/", nil)
 	if err != nil {
@@ -50,8 +51,8 @@ func (h *Host) Smoke(ctx context.Context, r Release) error {
 		lease.Report(Request{Method: http.MethodGet, Path: "/", Status: response.StatusCode, Duration: time.Since(began)})
 		return nil
 	}
-	if errors.Is(err, context.DeadlineExceeded) && time.Since(began) >= smokeTimeout {
-		return models.Errorf(models.CodeWorkerStart, "The worker started, but did not answer its first request within %s.", smokeTimeout)
+	if errors.Is(err, context.DeadlineExceeded) && time.Since(began) >= limit {
+		return models.Errorf(models.CodeWorkerStart, "The worker started, but did not answer its first request within %s.", limit)
 	}
 	if err := context.Cause(ctx); err != nil {
 		return err

@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"sync/atomic"
 	"time"
 
 	"golang.org/x/net/netutil"
@@ -103,6 +104,8 @@ type ends struct {
 	servers []*http.Server
 	names   []string
 	binds   []sandbox.Bind
+	// active counts the requests and tunnels under way.
+	active atomic.Int64
 }
 
 func newEnds(folder *socketFolder) *ends {
@@ -118,7 +121,7 @@ func (e *ends) serve(name, inside string, handler http.Handler) error {
 		return err
 	}
 	server := &http.Server{
-		Handler:           handler,
+		Handler:           e.counted(handler),
 		ReadHeaderTimeout: 30 * time.Second,
 		IdleTimeout:       time.Minute,
 		MaxHeaderBytes:    256 << 10,
@@ -133,6 +136,14 @@ func (e *ends) serve(name, inside string, handler http.Handler) error {
 	return nil
 }
 
+func (e *ends) counted(handler http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		e.active.Add(1)
+		defer e.active.Add(-1)
+		handler.ServeHTTP(w, r)
+	})
+}
+
 // close ends every request and tunnel, and removes the sockets.
 func (e *ends) close() {
 	e.cancel()
@@ -144,15 +155,10 @@ func (e *ends) close() {
 	}
 }
 
-// commonSockets answer every worker alike.
-type commonSockets struct{ *ends }
-
-func (c *commonSockets) close() { c.ends.close() }
-
-// serveCommon serves the cache API, in which nothing is ever found: what a worker
+// serveCommon serves what answers all workers alike: the cache API, in which nothing is ever found: what a worker
 // puts into caches.default is taken and forgotten.
-func (h *Host) serveCommon() (*commonSockets, error) {
-	common := &commonSockets{newEnds(h.sockets)}
+func (h *Host) serveCommon() (*ends, error) {
+	common := newEnds(h.sockets)
 	return common, common.serve("cache", cacheSocket, http.HandlerFunc(emptyCache))
 }
 

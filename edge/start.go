@@ -74,7 +74,11 @@ func (h *Host) run(s *start, r Release, sequence uint64, victims []*worker) {
 	if err != nil {
 		h.fault(r.ID).failedToStart(h.now(), err)
 	} else {
+		w.published = true
 		h.running.Store(r.ID, w)
+		if w.closing() { // It has ended already.
+			h.running.CompareAndDelete(r.ID, w)
+		}
 	}
 	h.mu.Unlock()
 	s.worker, s.err = w, err
@@ -132,7 +136,7 @@ func (h *Host) make(ctx context.Context, r Release, sequence uint64) (*worker, e
 	w := &worker{
 		host: h, release: r, code: code, journal: h.journal(r),
 		name: fmt.Sprintf("%x", sequence), listening: make(chan struct{}), drained: make(chan struct{}), done: make(chan struct{}),
-		ends: newEnds(h.sockets), client: nil,
+		ends: newEnds(h.sockets),
 	}
 	w.client = upstream.New(upstream.Options{
 		Dial: func(ctx context.Context) (net.Conn, error) { return h.sockets.dial(ctx, w.name+"-http") },

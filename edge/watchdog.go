@@ -84,12 +84,8 @@ func (h *Host) watchWorker(ctx context.Context, w *worker, now time.Time) {
 	elapsed, used := now.Sub(w.watch.seen), usage.CPU-w.watch.cpu
 	first := w.watch.seen.IsZero()
 	w.watch.seen, w.watch.cpu = now, usage.CPU
-	select {
-	case <-w.listening:
-	default:
-		return // StartTimeout bounds what it computes before.
-	}
-	if first || used.Seconds() < suspectCPU*elapsed.Seconds() {
+	// StartTimeout bounds what it computes before it is ready.
+	if first || !w.ready() || used.Seconds() < suspectCPU*elapsed.Seconds() {
 		return
 	}
 	if w.watch.probing != nil {
@@ -108,8 +104,8 @@ func (h *Host) watchWorker(ctx context.Context, w *worker, now time.Time) {
 }
 
 // probe asks a worker for a sign that its event loop turns, and ends the worker
-// when none comes: after CPUTimeout when it has computed for most of that, later
-// when it got no processor to compute on.
+// when none comes: after CPUTimeout when it has computed for a good part of that,
+// later when others kept the processors from it.
 func (h *Host) probe(ctx context.Context, w *worker) {
 	began := h.now()
 	before, err := w.service.Usage()
@@ -138,7 +134,7 @@ func (h *Host) probe(ctx context.Context, w *worker) {
 		switch {
 		case err != nil:
 			return
-		case now.CPU-before.CPU >= h.limits.CPUTimeout/2:
+		case now.CPU-before.CPU >= h.limits.CPUTimeout/3:
 			h.counts.spun.Add(1)
 			h.kill(w, ending{outcome: outcomeCPU, message: fmt.Sprintf("it computed for %.1f s without answering", silent.Seconds())})
 			return

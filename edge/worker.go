@@ -26,6 +26,8 @@ type worker struct {
 	// name is the worker's own on this host, for its sandbox and its sockets.
 	name    string
 	started time.Time
+	// published says that it was put into Host.running. Guarded by Host.mu.
+	published bool
 
 	// leases counts the open ones; closingMark is added to it when there shall be
 	// no more.
