@@ -145,11 +145,7 @@ func (a *Activities) uidBase(ctx context.Context, org string) (uint32, error) {
 	if err != nil {
 		return 0, err
 	}
-	base := int64(a.UIDBase) + int64(slot)*sandbox.MinUIDCount
-	if base+sandbox.MinUIDCount > sandbox.MaxUID {
-		return 0, models.Errorf(models.CodeSandbox, "There are no user ids left for another organization; lower SANDBOX_UID_BASE on a new installation.")
-	}
-	return uint32(base), nil
+	return sandbox.UIDBase(a.UIDBase, slot)
 }
 
 // upload yields the files of a source, and the history beside them.

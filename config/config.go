@@ -147,6 +147,8 @@ type Domains struct {
 
 // Edge holds what bounds running workers. Sizes are in bytes.
 type Edge struct {
+	// Runtime is the OCI runtime that workers run under.
+	Runtime string `env:"EDGE_OCI_RUNTIME" envDefault:"runc"`
 	// IdleTimeout stops a worker without requests.
 	IdleTimeout time.Duration `env:"EDGE_IDLE_TIMEOUT" envDefault:"5m"`
 	// MaxWorkers and MemoryBytes bound what runs at once on this machine; the

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"path/filepath"
+	"sync"
 
 	"github.com/sirupsen/logrus"
 	"go.temporal.io/sdk/client"
@@ -26,6 +27,9 @@ type platform struct {
 	key      *seal.Key
 	blobs    blob.Store
 	temporal client.Client
+
+	edgeMu   sync.Mutex
+	edgeHost *edgeHost
 }
 
 // openPlatform connects. Everything but the blob store connects lazily, so that
@@ -77,6 +81,9 @@ func openBlobs(ctx context.Context, c config.Config) (blob.Store, error) {
 }
 
 func (p *platform) close() {
+	if p.edgeHost != nil {
+		p.edgeHost.close(p)
+	}
 	if p.temporal != nil {
 		p.temporal.Close()
 	}

@@ -16,6 +16,7 @@ import (
 	"github.com/slipwayhq/slipway/activities"
 	"github.com/slipwayhq/slipway/api"
 	"github.com/slipwayhq/slipway/dispatcher"
+	"github.com/slipwayhq/slipway/edge"
 	"github.com/slipwayhq/slipway/models"
 	"github.com/slipwayhq/slipway/sandbox"
 	"github.com/slipwayhq/slipway/sandbox/oci"
@@ -86,8 +87,19 @@ func (p *platform) serveWorker(ctx context.Context, started func()) error {
 	if err := provider.Check(ctx); err != nil {
 		return err
 	}
+	workers, err := p.edge(ctx)
+	if err != nil {
+		return err
+	}
+	if workers.serving.Load() == nil {
+		files, err := p.newDispatcher(workers)
+		if err != nil {
+			return err
+		}
+		workers.serving.CompareAndSwap(nil, files)
+	}
 	steps, err := activities.New(activities.Options{
-		Store: p.store, Blobs: p.blobs, Sandboxes: provider, Variables: p.variables(), Log: p.log,
+		Store: p.store, Blobs: p.blobs, Sandboxes: provider, Variables: p.variables(), Workers: workers, Log: p.log,
 		Limits:      sandbox.Limits{MemoryBytes: c.Sandbox.MemoryBytes, CPUs: c.Sandbox.CPUs, PIDs: c.Sandbox.PIDs, DiskBytes: c.Sandbox.DiskBytes},
 		AllowHosts:  c.Sandbox.Registries,
 		UIDBase:     c.Sandbox.UIDBase,
@@ -142,22 +154,29 @@ func installToolchain(ctx context.Context) (toolchain.Toolchain, error) {
 	return toolchain.Install(ctx, dir, os.Stderr)
 }
 
-// serveDispatcher answers visitors on the listener until ctx ends.
-func (p *platform) serveDispatcher(ctx context.Context, listener net.Listener) error {
+// newDispatcher makes a dispatcher that sends requests to these workers.
+func (p *platform) newDispatcher(workers edge.Workers) (*dispatcher.Dispatcher, error) {
 	c := p.config
-	d, err := dispatcher.New(dispatcher.Options{
+	return dispatcher.New(dispatcher.Options{
 		Domain: c.Dispatch.Domain, OwnHosts: c.Dispatch.OwnHosts, Reserved: c.Dispatch.ReservedNames(), Namespace: c.Dispatch.Namespace,
 		Version: version, Environment: c.Environment,
-		Routes: p.store, Invalidations: p.store, Presence: p.store, Blobs: p.blobs, Database: p.store, Storage: p.blobs, Log: p.log,
-		Limits: dispatcher.Limits{
-			CacheBytes: c.Dispatch.CacheBytes, HeaderBytes: c.Dispatch.MaxHeader, RequestBytes: c.Dispatch.MaxBody,
-			ClientConnections: clientConnections(c.Dispatch.ClientConnections),
-		},
-		AccessLog: dispatcher.AccessLog{Requests: c.Dispatch.AccessLog, JSON: c.LogFormat == "json", Output: p.log.Out},
+		Routes: p.store, Invalidations: p.store, Presence: p.store, Blobs: p.blobs, Workers: workers,
+		Database: p.store, Storage: p.blobs, Log: p.log,
+		Limits: dispatcher.Limits{CacheBytes: c.Dispatch.CacheBytes},
 	})
+}
+
+// serveDispatcher answers visitors on the listener until ctx ends.
+func (p *platform) serveDispatcher(ctx context.Context, listener net.Listener) error {
+	workers, err := p.edge(ctx)
 	if err != nil {
 		return err
 	}
+	d, err := p.newDispatcher(workers)
+	if err != nil {
+		return err
+	}
+	workers.serving.Store(d)
 	relaxGC()
 	p.log.WithField("addr", listener.Addr()).Info("dispatcher listens")
 	group, ctx := errgroup.WithContext(ctx)
