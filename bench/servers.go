@@ -146,14 +146,22 @@ http://%[1]s {
 }
 `
 
-// startCaddy builds the version tools/caddy pins and starts it.
-func startCaddy(ctx context.Context, root, dir, site string) (*server, error) {
-	program := filepath.Join(root, "bin", "caddy")
+// buildCaddy builds the version tools/caddy pins and gives its path.
+func buildCaddy(ctx context.Context, root string) (program string, err error) {
+	program = filepath.Join(root, "bin", "caddy")
 	build := exec.CommandContext(ctx, "go", "build", "-buildvcs=false", "-ldflags=-s -w", "-o", program, "github.com/caddyserver/caddy/v2/cmd/caddy")
 	build.Dir = filepath.Join(root, "tools", "caddy")
 	build.Env = append(os.Environ(), "CGO_ENABLED=0")
 	if said, err := build.CombinedOutput(); err != nil {
-		return nil, fmt.Errorf("build Caddy in tools/caddy: %w\n%s", err, said)
+		return "", fmt.Errorf("build Caddy in tools/caddy: %w\n%s", err, said)
+	}
+	return program, nil
+}
+
+func startCaddy(ctx context.Context, root, dir, site string) (*server, error) {
+	program, err := buildCaddy(ctx, root)
+	if err != nil {
+		return nil, err
 	}
 	addr, err := freeAddr()
 	if err != nil {

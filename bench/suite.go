@@ -25,6 +25,7 @@ func sections() []section {
 		{"workflow", keys(peerWorkflow, rowWorkflow), workflowRows},
 		{"queries", keys(peerQuery, rowOneClient, rowManyClients), queryRows},
 		{"static", append(keys(peerNginx, staticRowNames()...), keys(peerCaddy, staticRowNames()...)...), staticRows},
+		{"proxy", append(keys(peerNginx, proxyRowNames()...), keys(peerCaddy, proxyRowNames()...)...), proxyRows},
 		{"tls", keys(peerTLS, rowHandshake, rowTLSMemory), tlsRows},
 	}
 }
