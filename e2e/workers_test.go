@@ -293,7 +293,8 @@ func TestWorkers_examplesAnswer(t *testing.T) {
 	})
 
 	t.Run("a part of a page comes later", func(t *testing.T) {
-		response := s.open("react-router-ssr", http.MethodGet, "/", "")
+		// Programs that are no browser get the page when it is whole.
+		response := s.open("react-router-ssr", http.MethodGet, "/", "", "User-Agent", "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0")
 		defer response.Body.Close()
 		var page bytes.Buffer
 		reader := bufio.NewReader(response.Body)
@@ -309,7 +310,7 @@ func TestWorkers_examplesAnswer(t *testing.T) {
 	})
 }
 
-// rendered is the text of the element with that id; React puts comments in.
+// rendered is the text of the element with that id.
 func rendered(t *testing.T, page answer, id string) string {
 	t.Helper()
 	element := regexp.MustCompile(`<dd id="` + id + `"[^>]*>(.*?)</dd>`).FindStringSubmatch(page.text())

@@ -12,7 +12,7 @@ export function loader({ params }: Route.LoaderArgs) {
 export default function Hello({ loaderData }: Route.ComponentProps) {
   return (
     <>
-      <h1>Hello, {loaderData.name}</h1>
+      <h1>{`Hello, ${loaderData.name}`}</h1>
       <p>
         <Link to="/">Back</Link>
       </p>

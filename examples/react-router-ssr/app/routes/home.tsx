@@ -22,7 +22,7 @@ export default function Home({ loaderData }: Route.ComponentProps) {
   return (
     <>
       <h1>React Router on a server</h1>
-      <p>{loaderData.greeting}! This page was rendered for you.</p>
+      <p>{`${loaderData.greeting}! This page was rendered for you.`}</p>
       <dl>
         <dt>path</dt>
         <dd id="path">{loaderData.path}</dd>
