@@ -96,6 +96,30 @@ func TestService_endsWithItsHost(t *testing.T) {
 	requireNothingLeft(t, p, "abandoned2")
 }
 
+// A runtime left alone after a crash would finish a service that a sweeper has
+// just removed.
+func TestStartService_noRuntimeGoesOnWithoutItsHost(t *testing.T) {
+	p := newProvider(t)
+	runtime := filepath.Join(t.TempDir(), "runtime")
+	require.NoError(t, os.WriteFile(runtime, []byte("#!/bin/sh\nsleep 600 &\necho $$ $! > "+runtime+".pids\nwait\n"), 0o755))
+	child := abandon(p, testUIDBase, "SLIPWAY_TEST_RUNTIME="+runtime)
+	require.NoError(t, child.Start())
+	var pids [2]int
+	eventually(t, "the runtime runs", func() bool {
+		n, _ := fmt.Sscan(readTrimmed(runtime+".pids"), &pids[0], &pids[1])
+		return n == 2
+	})
+	require.NoError(t, child.Process.Kill())
+	_ = child.Wait()
+	for _, pid := range pids {
+		eventually(t, "the runtime has ended", func() bool { return unix.Kill(pid, 0) != nil })
+	}
+	removed, err := p.Sweep(t.Context(), func(string) bool { return false })
+	require.NoError(t, err)
+	require.Equal(t, []string{"abandoned1"}, removed)
+	requireNothingLeft(t, p, "abandoned1")
+}
+
 // Where the monitor was killed as well, the next sweep ends what goes on.
 func TestSweep_endsServicesThatWereLeft(t *testing.T) {
 	p := newProvider(t)
@@ -125,8 +149,7 @@ func TestSweep_endsServicesThatWereLeft(t *testing.T) {
 // startAbandoned has another process start two services.
 func startAbandoned(t *testing.T, p *Provider, uidBase uint32) *os.Process {
 	t.Helper()
-	child := exec.Command(os.Args[0], "-test.run=^TestAbandonServices_inAProcessOfItsOwn$", "-test.v")
-	child.Env = append(os.Environ(), "SLIPWAY_TEST_ABANDON="+p.options.StateDir, fmt.Sprintf("SLIPWAY_TEST_UIDS=%d", uidBase))
+	child := abandon(p, uidBase)
 	output, err := child.StdoutPipe()
 	require.NoError(t, err)
 	require.NoError(t, child.Start())
@@ -142,13 +165,21 @@ func startAbandoned(t *testing.T, p *Provider, uidBase uint32) *os.Process {
 	return child.Process
 }
 
+// abandon is the process to start, with more of an environment.
+func abandon(p *Provider, uidBase uint32, env ...string) *exec.Cmd {
+	child := exec.Command(os.Args[0], "-test.run=^TestAbandonServices_inAProcessOfItsOwn$", "-test.v")
+	child.Env = append(os.Environ(), "SLIPWAY_TEST_ABANDON="+p.options.StateDir, fmt.Sprintf("SLIPWAY_TEST_UIDS=%d", uidBase))
+	child.Env = append(child.Env, env...)
+	return child
+}
+
 func TestAbandonServices_inAProcessOfItsOwn(t *testing.T) {
 	state := os.Getenv("SLIPWAY_TEST_ABANDON")
 	if state == "" {
 		// Not a test of its own: startAbandoned starts it.
 		return
 	}
-	p, err := New(Options{StateDir: state})
+	p, err := New(Options{StateDir: state, Runtime: os.Getenv("SLIPWAY_TEST_RUNTIME")})
 	require.NoError(t, err)
 	for _, id := range []string{"abandoned1", "abandoned2"} {
 		spec := testService(id, "/bin/sh", "-c", "trap '' TERM HUP INT; sleep 600 & setsid sleep 600 & wait")
