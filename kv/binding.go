@@ -16,9 +16,10 @@ import (
 )
 
 const (
-	// part is how much of a value is in memory at once when it is read, and how
-	// much one may have when it is written before it counts as large.
-	part = 1 << 20
+	// small is what a value may have to take no part in the sharing of memory.
+	small = 128 << 10
+	// part is how much of a large value is in memory at once when it is read.
+	part = 4 << 20
 	// maxBulkBody is room for the keys of a bulk get, each character escaped.
 	maxBulkBody = 1 << 20
 )
@@ -73,17 +74,14 @@ func (b *binding) query(r *http.Request, fn func(context.Context, Store) error) 
 	})
 }
 
-// get sends a value, a part at a time: no query is open and little memory taken
-// while the worker makes up its mind to read on.
+// get sends a value. No query is open while the worker makes up its mind to read
+// on, and a large value is in memory in parts, within the organization's share.
 func (b *binding) get(w http.ResponseWriter, r *http.Request, asked request) error {
-	var entry models.KVEntry
-	err := b.query(r, func(ctx context.Context, store Store) (err error) {
-		entry, err = store.KVGet(ctx, b.namespace, asked.key, part)
-		return err
-	})
+	entry, release, err := b.begin(r, asked.key)
 	if err != nil {
 		return err
 	}
+	defer release()
 	header := w.Header()
 	header.Set("Content-Type", "application/octet-stream")
 	header.Set("Content-Length", strconv.FormatInt(entry.Size, 10))
@@ -93,25 +91,53 @@ func (b *binding) get(w http.ResponseWriter, r *http.Request, asked request) err
 	if entry.Metadata != "" {
 		header.Set("CF-KV-Metadata", headerJSON(entry.Metadata))
 	}
-	if _, err := w.Write(entry.Value); err != nil {
-		return errGone
-	}
-	for sent := int64(len(entry.Value)); sent < entry.Size; {
-		var next []byte
-		err := b.query(r, func(ctx context.Context, store Store) (err error) {
-			next, err = store.KVRead(ctx, b.namespace, asked.key, entry.Version, sent, part)
-			return err
-		})
-		if err != nil || len(next) == 0 {
-			// Written over meanwhile: half of one value must not be taken for it.
-			return errGone
-		}
+	next, sent := entry.Value, int64(0)
+	for {
 		if _, err := w.Write(next); err != nil {
 			return errGone
 		}
-		sent += int64(len(next))
+		if sent += int64(len(next)); sent >= entry.Size {
+			return nil
+		}
+		if next, err = b.read(r, entry, sent); err != nil || len(next) == 0 {
+			// Written over meanwhile: half of one value must not be taken for it.
+			return errGone
+		}
 	}
-	return nil
+}
+
+// begin reads the beginning of a value: the whole, when it has no more than a
+// part. Until something is sent, a value that is written over is read anew.
+func (b *binding) begin(r *http.Request, key string) (entry models.KVEntry, release func(), err error) {
+	for range 5 {
+		err = b.query(r, func(ctx context.Context, store Store) (err error) {
+			entry, err = store.KVGet(ctx, b.namespace, key, small)
+			return err
+		})
+		if err != nil || entry.Size <= int64(len(entry.Value)) {
+			return entry, func() {}, err
+		}
+		if release, err = b.server.reserve(r.Context(), b.organization, 2*min(entry.Size, part)); err != nil {
+			return entry, nil, err
+		}
+		entry.Value, err = b.read(r, entry, 0)
+		if err == nil {
+			return entry, release, nil
+		}
+		release()
+		if models.CodeOf(err) != models.CodeNotFound {
+			return entry, nil, err
+		}
+	}
+	return entry, nil, refuse(http.StatusConflict, "the value is written too often to be read")
+}
+
+func (b *binding) read(r *http.Request, entry models.KVEntry, offset int64) (next []byte, err error) {
+	err = b.query(r, func(ctx context.Context, store Store) (err error) {
+		next, err = store.KVRead(ctx, b.namespace, entry.Key, entry.Version, offset, part)
+		return err
+	})
+	return next, err
 }
 
 // headerJSON is JSON on one line: line breaks stand between its tokens only, and
@@ -142,12 +168,12 @@ func (b *binding) readValue(r *http.Request) (value []byte, release func(), err 
 	var buffer bytes.Buffer
 	if r.ContentLength > 0 {
 		// One byte more than needed spares the buffer growing to see the end.
-		buffer.Grow(int(min(r.ContentLength, part)) + bytes.MinRead)
+		buffer.Grow(int(min(r.ContentLength, small)) + bytes.MinRead)
 	}
-	if _, err := io.Copy(&buffer, io.LimitReader(r.Body, part)); err != nil {
+	if _, err := io.Copy(&buffer, io.LimitReader(r.Body, small)); err != nil {
 		return nil, nil, errGone
 	}
-	if buffer.Len() < part {
+	if buffer.Len() < small {
 		return buffer.Bytes(), release, nil
 	}
 	size := int64(models.KVMaxValue)
@@ -158,7 +184,7 @@ func (b *binding) readValue(r *http.Request) (value []byte, release func(), err 
 		return nil, nil, err
 	}
 	buffer.Grow(int(size) - buffer.Len() + bytes.MinRead)
-	_, err = io.Copy(&buffer, io.LimitReader(r.Body, models.KVMaxValue+1-part))
+	_, err = io.Copy(&buffer, io.LimitReader(r.Body, models.KVMaxValue+1-small))
 	if err != nil {
 		release()
 		return nil, nil, errGone
@@ -261,7 +287,7 @@ func (b *binding) getMany(r *http.Request, keys []string) (entries []models.KVEn
 			return err
 		})
 	}
-	err = read(part)
+	err = read(small)
 	if models.CodeOf(err) != models.CodeTooLarge {
 		return entries, func() {}, err
 	}

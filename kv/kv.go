@@ -43,8 +43,9 @@ type Options struct {
 	// time, so that workers leave connections to the rest of the process and to
 	// each other. Default 10 and 4.
 	MaxQueries, MaxQueriesPerOrganization int
-	// MaxMemory bounds the memory for values of more than 1 MiB at a time; one
-	// organization gets half of it. At least 200 MiB. Default 256 MiB.
+	// MaxMemory bounds the memory for large values, of more than 128 KiB, under way
+	// at a time; one organization gets a quarter of it. At least 200 MiB. Default
+	// 256 MiB.
 	MaxMemory int64
 	// WaitTimeout is how long a request waits for its turn. Default 10 s.
 	WaitTimeout time.Duration
@@ -113,7 +114,7 @@ func (s *Server) Handler(organizationID, namespace string) http.Handler {
 	if o == nil {
 		o = &organization{
 			queries: make(chan struct{}, s.options.MaxQueriesPerOrganization),
-			memory:  semaphore.NewWeighted(s.options.MaxMemory / 2),
+			memory:  semaphore.NewWeighted(s.options.MaxMemory / 4),
 		}
 		s.organizations[organizationID] = o
 	}

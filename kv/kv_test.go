@@ -183,6 +183,44 @@ func TestHandler_takesTheGreatestValueAndNoGreaterOne(t *testing.T) {
 	require.JSONEq(t, `{"small":{"value":"x","metadata":null},"none":null}`, body)
 }
 
+func TestHandler_neverMixesTwoValuesOfAKey(t *testing.T) {
+	store, organization := openStore(t)
+	c := newClient(t, newServer(kv.Options{Store: store}).Handler(organization, "ns"))
+	const size = 9 << 20
+	put := func(letter byte) {
+		answer, _ := c.do("PUT", "/hot?urlencoded=true", bytes.NewReader(bytes.Repeat([]byte{letter}, size)))
+		require.Equal(t, 200, answer.StatusCode)
+	}
+	put('a')
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		for i := range 6 {
+			put('b' + byte(i))
+		}
+	}()
+	whole := 0
+	for running := true; running || whole == 0; {
+		select {
+		case <-done:
+			running = false
+		default:
+		}
+		answer, err := c.http.Get("http://fake-host/hot?urlencoded=true")
+		if err != nil {
+			continue
+		}
+		body, err := io.ReadAll(answer.Body)
+		answer.Body.Close()
+		if err != nil || answer.StatusCode != 200 {
+			continue
+		}
+		whole++
+		require.Len(t, body, size)
+		require.Equal(t, size, bytes.Count(body, body[:1]))
+	}
+}
+
 func TestHandler_pagesThroughAll(t *testing.T) {
 	store, organization := openStore(t)
 	c := newClient(t, newServer(kv.Options{Store: store}).Handler(organization, "ns"))

@@ -31,20 +31,20 @@ type exit struct {
 func (e *exit) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	host, port, ok := destination(r)
 	if !ok {
-		e.refuse(w, r, failure{http.StatusBadRequest, "http_request_error",
-			"only requests with an absolute http or https URL and CONNECT pass here"})
+		e.refuse(w, r, fail(http.StatusBadRequest, "http_request_error",
+			"only requests with an absolute http or https URL and CONNECT pass here"))
 		return
 	}
 	if port == 25 {
 		// Mail that leaves from here would have the whole platform's address listed.
-		e.refuse(w, r, failure{http.StatusForbidden, "http_request_denied",
-			"port 25 is closed to workers; use your mail provider's submission port (587, 465) or its HTTP API"})
+		e.refuse(w, r, fail(http.StatusForbidden, "http_request_denied",
+			"port 25 is closed to workers; use your mail provider's submission port (587, 465) or its HTTP API"))
 		return
 	}
 	if limit := e.organization.enter(e.release, e.proxy.options); limit != "" {
 		w.Header().Set("Connection", "close")
-		e.refuse(w, r, failure{http.StatusTooManyRequests, "connection_limit_reached",
-			limit + " has as many requests and sockets open as are allowed at a time"})
+		e.refuse(w, r, fail(http.StatusTooManyRequests, "connection_limit_reached",
+			limit+" has as many requests and sockets open as are allowed at a time"))
 		return
 	}
 	defer e.organization.leave(e.release)
@@ -62,8 +62,10 @@ func (e *exit) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		FlushInterval:  -1,
 		BufferPool:     &e.proxy.buffers,
 		ModifyResponse: e.modify,
-		ErrorHandler:   func(w http.ResponseWriter, r *http.Request, err error) { e.refuse(w, r, explain(err)) },
-		ErrorLog:       e.proxy.discard,
+		ErrorHandler: func(w http.ResponseWriter, r *http.Request, err error) {
+			e.refuse(w, r, explain(err, r.URL.Hostname()))
+		},
+		ErrorLog: e.proxy.discard,
 	}
 	proxy.ServeHTTP(final{w}, r)
 }
@@ -139,7 +141,7 @@ func dropOurs(header http.Header) {
 func (e *exit) tunnel(w http.ResponseWriter, r *http.Request, host string, port uint16) {
 	upstream, err := e.proxy.dial(r.Context(), e.organization, host, port)
 	if err != nil {
-		e.refuse(w, r, explain(err))
+		e.refuse(w, r, explain(err, host))
 		return
 	}
 	defer upstream.Close()
@@ -224,7 +226,11 @@ func (e *exit) log(target string, f failure) {
 	silent := e.silent
 	e.next, e.silent = now.Add(time.Second), 0
 	e.logged.Unlock()
-	e.proxy.options.Log.WithFields(logrus.Fields{
+	log := e.proxy.options.Log
+	if f.detail != nil {
+		log = log.WithError(f.detail)
+	}
+	log.WithFields(logrus.Fields{
 		"organization": e.organization.id, "release": e.release, "target": target, "status": f.status, "notLogged": silent,
 	}).Info("Worker's request out refused or failed: " + f.text)
 }

@@ -16,6 +16,7 @@ import (
 	"github.com/sirupsen/logrus"
 	"github.com/stretchr/testify/require"
 
+	"github.com/slipwayhq/slipway/sandbox/egress"
 	"github.com/slipwayhq/slipway/toolchain/workerdtest"
 )
 
@@ -48,14 +49,25 @@ func listen(t *testing.T, proxy *Proxy, organization, release string) (socket st
 	socket = workerdtest.Socket(t)
 	listener, err := net.Listen("unix", socket)
 	require.NoError(t, err)
-	ctx, cancel := context.WithCancel(context.Background())
-	ended := make(chan error, 1)
-	go func() { ended <- proxy.Serve(ctx, listener, organization, release) }()
-	t.Cleanup(func() {
-		cancel()
-		require.NoError(t, <-ended)
-	})
+	t.Cleanup(start(proxy, listener, organization, release))
 	return socket
+}
+
+// start serves until stop is called, which ends requests and tunnels.
+func start(proxy *Proxy, listener net.Listener, organization, release string) (stop func()) {
+	ctx, cancel := context.WithCancel(context.Background())
+	server := &http.Server{Handler: proxy.Handler(organization, release), ErrorLog: proxy.discard,
+		BaseContext: func(net.Listener) context.Context { return ctx }}
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		_ = server.Serve(egress.LimitListener(listener, proxy.options.MaxPerRelease+32))
+	}()
+	return func() {
+		cancel()
+		_ = server.Close()
+		<-ended
+	}
 }
 
 // through is a client that speaks to the socket as workerd does: absolute form,

@@ -20,7 +20,6 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
-	"errors"
 	"fmt"
 	"io"
 	"log"
@@ -84,10 +83,7 @@ type Usage struct {
 const (
 	// maxIdle is how many connections are kept for an organization's next requests.
 	maxIdle = 32
-	// spare connections of a worker beyond its limit are accepted to be told so.
-	spare = 32
 
-	maxRequestHeader  = 256 << 10
 	maxResponseHeader = 128 << 10
 )
 
@@ -152,30 +148,12 @@ func resolve(ctx context.Context, host string) ([]netip.Addr, error) {
 // not reachable from here) or 429 (a limit), failures 502 and 504, each with a
 // text that names the host and a Proxy-Status header (RFC 9209). It is safe for
 // concurrent use and may be made any number of times.
+//
+// A server that bounds its connections should accept some more than
+// MaxPerRelease, for the rest to be told; and its connections should half-close
+// (CloseWrite), as egress.LimitListener's do.
 func (p *Proxy) Handler(organizationID, releaseID string) http.Handler {
 	return &exit{proxy: p, organization: p.organization(organizationID), release: releaseID}
-}
-
-// Serve answers one release's worker on a listener until the context ends, then
-// closes the listener, every request and every tunnel, and returns nil. It
-// accepts a bounded number of connections; a worker that opens more waits.
-func (p *Proxy) Serve(ctx context.Context, listener net.Listener, organizationID, releaseID string) error {
-	server := &http.Server{
-		Handler:           p.Handler(organizationID, releaseID),
-		ReadHeaderTimeout: 30 * time.Second,
-		IdleTimeout:       time.Minute,
-		MaxHeaderBytes:    maxRequestHeader,
-		ErrorLog:          p.discard,
-		BaseContext:       func(net.Listener) context.Context { return ctx },
-	}
-	stop := context.AfterFunc(ctx, func() { _ = server.Close() })
-	defer stop()
-	err := server.Serve(egress.LimitListener(listener, p.options.MaxPerRelease+spare))
-	_ = server.Close()
-	if errors.Is(err, http.ErrServerClosed) || ctx.Err() != nil {
-		return nil
-	}
-	return err
 }
 
 // Usage tells what each organization has used, by its id.

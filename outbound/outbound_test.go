@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/http/httptrace"
 	"net/textproto"
+	"os"
 	"strings"
 	"sync"
 	"testing"
@@ -173,18 +174,14 @@ func TestProxy_endsSilentTunnelsAndKeepsBusyOnes(t *testing.T) {
 		_, _ = io.ReadAll(silent)
 	}()
 	one := make([]byte, 1)
-	for quiet := false; !quiet; {
+	for deadline := time.Now().Add(10 * time.Second); proxy.Usage()["org_1"].Sockets != 1; {
+		require.True(t, time.Now().Before(deadline), "the silent tunnel is still open")
 		_, err := busy.Write([]byte("x"))
 		require.NoError(t, err)
 		_, err = io.ReadFull(answers, one)
 		require.NoError(t, err)
-		select {
-		case <-ended:
-			quiet = true
-		default:
-		}
 	}
-	require.EqualValues(t, 1, proxy.Usage()["org_1"].Sockets)
+	<-ended
 }
 
 func TestProxy_endsTheRequestToTheOriginWithTheWorkers(t *testing.T) {
@@ -302,9 +299,7 @@ func TestProxy_endsTunnelsWithTheWorker(t *testing.T) {
 	proxy := New(Options{AllowPrivate: loopback, Resolve: toLoopback})
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
-	ctx, cancel := context.WithCancel(t.Context())
-	ended := make(chan error, 1)
-	go func() { ended <- proxy.Serve(ctx, listener, "org_1", "rel_1") }()
+	stop := start(proxy, listener, "org_1", "rel_1")
 	conn, err := net.Dial("tcp", listener.Addr().String())
 	require.NoError(t, err)
 	defer conn.Close()
@@ -312,9 +307,9 @@ func TestProxy_endsTunnelsWithTheWorker(t *testing.T) {
 	require.NoError(t, err)
 	_, err = conn.Read(make([]byte, 100))
 	require.NoError(t, err)
-	cancel()
-	require.NoError(t, <-ended)
+	stop()
+	_ = conn.SetReadDeadline(time.Now().Add(5 * time.Second))
 	_, err = io.ReadAll(conn)
-	require.True(t, err == nil || !errors.Is(err, context.DeadlineExceeded))
+	require.False(t, errors.Is(err, os.ErrDeadlineExceeded), "the tunnel is open still")
 	require.Eventually(t, func() bool { return proxy.Usage()["org_1"].Sockets == 0 }, 5*time.Second, time.Millisecond)
 }
