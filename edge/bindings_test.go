@@ -13,7 +13,7 @@ import (
 func TestWorker_seesVariablesSecretsAndBindings(t *testing.T) {
 	w := newWorld(t)
 	strange := "a\"\\\n\x01é日$z'\t{}"
-	w.env.values["r1"] = map[string]string{"SECRET": strange, "BOTH": "project", "KV": "no binding"}
+	w.env.values["r1"] = models.Environment{"SECRET": {Value: strange, Secret: true}, "BOTH": {Value: "project"}, "KV": {Value: "no binding"}}
 	r := w.deploy("r1", `export default { async fetch(request, env) {
 		const path = new URL(request.url).pathname;
 		if (path === "/env") return Response.json({ ...env, KV: typeof env.KV, ASSETS: typeof env.ASSETS });
@@ -104,7 +104,7 @@ func TestWorker_loadsEveryKindOfModule(t *testing.T) {
 
 func TestWorker_seesNothingOfTheHost(t *testing.T) {
 	w := newWorld(t)
-	w.env.values["r1"] = map[string]string{"SECRET": "s3cr3t"}
+	w.env.values["r1"] = models.Environment{"SECRET": {Value: "s3cr3t"}}
 	r := w.deploy("r1", `import fs from "node:fs"; import process from "node:process";
 	export default { fetch(request) {
 		const seen = [];

@@ -97,10 +97,10 @@ type Assets interface {
 	Assets(ctx context.Context, r Release) (http.Handler, error)
 }
 
-// Environment reads the variables and secrets of a release: name → value.
-// CodeReleaseNotFound, CodeDatabase.
+// Environment reads the variables and secrets of a release. CodeReleaseNotFound,
+// CodeDatabase.
 type Environment interface {
-	Environment(ctx context.Context, releaseID string) (map[string]string, error)
+	Environment(ctx context.Context, releaseID string) (models.Environment, error)
 }
 
 // LogLine is one line of a worker's log.

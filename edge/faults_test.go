@@ -190,7 +190,7 @@ func TestFailed_keepsOtherErrors(t *testing.T) {
 
 func TestOpen_startsKnownReleasesWithoutDatabaseAndBlobs(t *testing.T) {
 	w := newWorld(t)
-	w.env.values["r1"] = map[string]string{"A": "1"}
+	w.env.values["r1"] = models.Environment{"A": {Value: "1"}}
 	r := w.deploy("r1", `export default { fetch(_, env) { return new Response(env.A) } }`)
 	fresh := w.deploy("r2", `export default { fetch() { return new Response("new") } }`)
 	w.expect(r, "/", "1")

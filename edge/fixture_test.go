@@ -64,11 +64,11 @@ func (b *blobs) Get(ctx context.Context, key blob.Key) (io.ReadCloser, error) {
 
 type environment struct {
 	mu     *sync.Mutex
-	values map[string]map[string]string
+	values map[string]models.Environment
 	err    *error
 }
 
-func (e environment) Environment(_ context.Context, releaseID string) (map[string]string, error) {
+func (e environment) Environment(_ context.Context, releaseID string) (models.Environment, error) {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	return e.values[releaseID], *e.err
@@ -175,7 +175,7 @@ func newWorld(t *testing.T, change ...func(*Options)) *world {
 	var failure error
 	w := &world{
 		t: t, blobs: &blobs{Store: store}, lines: &sink{}, way: &outbound{}, kv: &keys{},
-		env: environment{mu: &sync.Mutex{}, values: map[string]map[string]string{}, err: &failure},
+		env: environment{mu: &sync.Mutex{}, values: map[string]models.Environment{}, err: &failure},
 	}
 	options := Options{
 		Services: provider, Workerd: tools.Tool("workerd"), StateDir: state + "/edge", Blobs: w.blobs, Assets: assetFiles{},

@@ -96,7 +96,7 @@ type Host struct {
 
 // known does not change in a release's life.
 type known struct {
-	environment map[string]string
+	environment models.Environment
 	uidBase     uint32
 	used        time.Time
 }

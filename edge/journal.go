@@ -3,8 +3,10 @@ package edge
 import (
 	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 	"unicode/utf8"
 
@@ -29,6 +31,7 @@ type journal struct {
 	host    *Host
 	release Release
 	keep    int
+	secrets atomic.Pointer[strings.Replacer]
 
 	mu sync.Mutex
 	// lines are the last ones, the oldest first, and bytes their size.
@@ -73,6 +76,35 @@ func (h *Host) journal(r Release) *journal {
 	return j
 }
 
+// minSecret is the shortest value that is masked, in bytes: shorter ones would
+// make holes everywhere.
+const minSecret = 6
+
+// hide masks the values of secrets in what is added from now on, also as they
+// look within an object that is printed.
+func (j *journal) hide(environment models.Environment) {
+	var pairs []string
+	for name, variable := range environment {
+		if !variable.Secret || len(variable.Value) < minSecret {
+			continue
+		}
+		escaped := strconv.Quote(variable.Value)
+		for _, shape := range []string{variable.Value, escaped[1 : len(escaped)-1]} {
+			pairs = append(pairs, shape, "["+name+"]")
+		}
+	}
+	if len(pairs) > 0 {
+		j.secrets.Store(strings.NewReplacer(pairs...))
+	}
+}
+
+func (j *journal) mask(text string) string {
+	if secrets := j.secrets.Load(); secrets != nil {
+		return secrets.Replace(text)
+	}
+	return text
+}
+
 // allow asks whether one more line may be added; what it refuses is counted.
 func (j *journal) allow() bool {
 	j.mu.Lock()
@@ -98,6 +130,7 @@ func (j *journal) request(line LogLine) {
 // add keeps a line and hands it to the sink.
 func (j *journal) add(line LogLine) {
 	line.ReleaseID = j.release.ID
+	line.Message, line.Stack, line.Path = j.mask(line.Message), j.mask(line.Stack), j.mask(line.Path)
 	line.Message, line.Stack = clamp(line.Message, maxMessage), clamp(line.Stack, maxMessage)
 	line.Path = clamp(line.Path, 2048)
 	now := j.host.now()

@@ -78,6 +78,23 @@ func TestLogs_carryExceptionsWithTheirPlaceInTheSource(t *testing.T) {
 	}
 }
 
+func TestLogs_hideSecrets(t *testing.T) {
+	w := newWorld(t)
+	w.env.values["r1"] = models.Environment{
+		"TOKEN": {Value: "line \"one\"\nline two", Secret: true}, "SHORT": {Value: "a", Secret: true}, "OPEN": {Value: "visible value"},
+	}
+	r := w.deploy("r1", `export default { fetch(request, env) {
+		console.log("plain", env.TOKEN, env.SHORT, env.OPEN); console.log("inside", JSON.stringify(env)); throw new Error("with " + env.TOKEN);
+	} }`)
+	assert.Equal(t, 500, w.get(r, "/").status)
+	assert.Equal(t, "plain [TOKEN] a visible value", w.awaitLine(r, models.LogConsole, "plain").Message)
+	assert.Contains(t, w.awaitLine(r, models.LogConsole, "inside").Message, `"TOKEN":"[TOKEN]"`)
+	assert.Equal(t, "Error: with [TOKEN]", w.awaitLine(r, models.LogException, "").Message)
+	bad := w.deploy("r2", `import { env } from "cloudflare:workers"; throw new Error("with " + env.TOKEN)`)
+	w.env.values["r2"] = w.env.values["r1"]
+	assert.Equal(t, "The worker did not start: Error: with [TOKEN].", models.MessageOf(w.Smoke(t.Context(), bad)))
+}
+
 func TestLogs_dropWhatIsTooMuchAndSayHowMuch(t *testing.T) {
 	w := newWorld(t)
 	loud := w.deploy("loud", `export default { async fetch() {

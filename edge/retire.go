@@ -239,6 +239,7 @@ func (w *worker) startFailure() error {
 		return busy(time.Second, "The worker was stopped while it started.")
 	}
 	message, stack := w.output.startError()
+	message, stack = w.journal.mask(message), w.journal.mask(stack)
 	switch {
 	case w.ended.outcome != outcomeUnknown:
 		message = w.ended.message

@@ -133,8 +133,10 @@ func (h *Host) make(ctx context.Context, r Release, sequence uint64) (*worker, e
 	if err != nil {
 		return nil, err
 	}
+	journal := h.journal(r)
+	journal.hide(known.environment)
 	w := &worker{
-		host: h, release: r, code: code, journal: h.journal(r),
+		host: h, release: r, code: code, journal: journal,
 		name: fmt.Sprintf("%x", sequence), listening: make(chan struct{}), drained: make(chan struct{}), done: make(chan struct{}),
 		ends: newEnds(h.sockets),
 	}

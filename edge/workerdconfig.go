@@ -46,7 +46,7 @@ func workerdArgs() []string {
 // also keeps workerd from making its own, which would read the system's
 // certificates. The health socket is answered by workerd's own file server, which
 // needs no isolate: it is silent exactly when the event loop does not turn.
-func workerdConfig(bundle *models.WorkerBundle, environment map[string]string, heapBytes int64) string {
+func workerdConfig(bundle *models.WorkerBundle, environment models.Environment, heapBytes int64) string {
 	var w strings.Builder
 	w.WriteString(`using Workerd = import "/workerd/workerd.capnp";
 const config :Workerd.Config = (
@@ -93,7 +93,7 @@ const worker :Workerd.Worker = (
 
 // writeBindings writes what is in env. Of two with one name the first wins:
 // bindings, the project's variables, the settings file's.
-func writeBindings(w *strings.Builder, bundle *models.WorkerBundle, environment map[string]string) {
+func writeBindings(w *strings.Builder, bundle *models.WorkerBundle, environment models.Environment) {
 	taken := map[string]bool{}
 	bind := func(name, kind, value string) {
 		if !taken[name] {
@@ -108,7 +108,7 @@ func writeBindings(w *strings.Builder, bundle *models.WorkerBundle, environment 
 		bind(kv.Binding, "kvNamespace", quote(kvSocket(i)))
 	}
 	for _, name := range sortedNames(environment) {
-		bind(name, "text", quote(environment[name]))
+		bind(name, "text", quote(environment[name].Value))
 	}
 	for _, name := range sortedNames(bundle.Vars) {
 		if text, ok := isText(bundle.Vars[name]); ok {
