@@ -9,6 +9,7 @@ import (
 	"io/fs"
 	"path"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 	"time"
@@ -17,6 +18,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/slipwayhq/slipway/blob"
+	"github.com/slipwayhq/slipway/bundle"
 	"github.com/slipwayhq/slipway/framework"
 	"github.com/slipwayhq/slipway/models"
 	"github.com/slipwayhq/slipway/sandbox"
@@ -79,10 +81,13 @@ func (a *Activities) publishSource(ctx context.Context, in models.StepInput, log
 	}
 	set := models.FileSet{Serve: serveSettings(plan)}
 	for _, f := range source.Files {
-		if name, ok := within(dir, f.Path); ok && framework.Published(plan, dir, name) {
+		if name, ok := within(dir, f.Path); ok && taken(plan, dir, name) {
 			f.Path = name
 			set.Files = append(set.Files, f)
 		}
+	}
+	if set.Files, err = a.withoutIgnored(ctx, org, set.Files); err != nil {
+		return models.BuildResult{}, err
 	}
 	if len(set.Files) == 0 {
 		return models.BuildResult{}, badOutput("no_output", models.Errorf(models.CodeBuildFailed, "There is no file to serve in %q.", dir))
@@ -249,9 +254,35 @@ func (a *Activities) collect(ctx context.Context, org string, w *workspace) (mod
 		return models.FileSet{}, badOutput("no_output", err)
 	}
 	files, err := a.collectDir(ctx, org, w.box, dir, func(name string, _ []byte) bool {
-		return framework.Published(w.plan, dir, name)
+		return taken(w.plan, dir, name)
 	})
-	return models.FileSet{Files: files, Serve: serveSettings(w.plan)}, badOutput("refused_output", err)
+	if err != nil {
+		return models.FileSet{}, badOutput("refused_output", err)
+	}
+	files, err = a.withoutIgnored(ctx, org, files)
+	return models.FileSet{Files: files, Serve: serveSettings(w.plan)}, err
+}
+
+// taken says whether a file of the output folder is looked at: what is published,
+// and what says which of it not to.
+func taken(plan framework.Plan, dir, name string) bool {
+	return name == bundle.IgnoreFile || framework.Published(plan, dir, name)
+}
+
+// withoutIgnored leaves out what an .assetsignore among the files names.
+func (a *Activities) withoutIgnored(ctx context.Context, org string, files []models.File) ([]models.File, error) {
+	for _, f := range files {
+		if f.Path != bundle.IgnoreFile || f.Size > bundle.MaxIgnoreBytes {
+			continue
+		}
+		content, err := blob.ReadAll(ctx, a.Blobs, blob.Key{Scope: org, Digest: f.Digest}, bundle.MaxIgnoreBytes)
+		if err != nil {
+			return nil, storageFault(err)
+		}
+		ignored := bundle.Ignored(content)
+		return slices.DeleteFunc(files, func(f models.File) bool { return ignored(f.Path) }), nil
+	}
+	return files, nil
 }
 
 // outputFolders asks inside the sandbox which of the folders where output may

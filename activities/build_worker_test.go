@@ -126,6 +126,14 @@ func TestBuild_settingsWithAssetsAloneAreASiteOfFiles(t *testing.T) {
 	require.Equal(t, "single-page-application", set.Serve.NotFoundHandling)
 }
 
+func TestBuild_plainFilesKeepOutWhatAssetsignoreNames(t *testing.T) {
+	b := newBench(t)
+	in := b.build(b.sync(b.deployment(map[string]string{
+		"index.html": "<h1>hi</h1>", "drafts/a.html": "a", "notes.md": "n", ".assetsignore": "drafts/\n*.md\n",
+	}, nil)))
+	require.Equal(t, []string{"index.html"}, b.paths(in.Build.OutputDigest))
+}
+
 func TestBuild_brokenWorkerFailsWithItsPlace(t *testing.T) {
 	b := newBuilder(t)
 	diagnosis, message := b.failsIn(map[string]string{"wrangler.toml": "main = 'i.ts'", "i.ts": "import { x } from 'left-pad';\nexport default { fetch: () => x }"})

@@ -136,7 +136,7 @@ func TestRun_plainWorkerBecomesOneModule(t *testing.T) {
 	var sources struct{ Sources []string }
 	require.NoError(t, json.Unmarshal(sourceMap, &sources))
 	require.Equal(t, []string{"src/index.ts"}, sources.Sources, "paths are the project's")
-	require.Empty(t, b.log)
+	require.Equal(t, "Bundling src/index.ts.\n", b.log)
 }
 
 func TestRun_settingsReachTheWorker(t *testing.T) {
@@ -363,6 +363,26 @@ func TestRun_folderOfModulesForPagesIsKeptAsItIs(t *testing.T) {
 	require.Equal(t, []string{"esModule index.js", "esModule pages/p.mjs"}, b.modules())
 	require.Equal(t, &models.WorkerAssets{Binding: "ASSETS", RunWorkerFirst: []string{"/*", "!/_astro/*"}}, b.read().Worker.Assets)
 	require.Equal(t, []string{"index.html"}, b.assets())
+}
+
+func TestRun_projectForPagesIsServedAsThere(t *testing.T) {
+	files := map[string]string{"wrangler.toml": "pages_build_output_dir = './dist'\ncompatibility_date = '2026-10-01'\n[vars]\nA = 'x'", "dist/index.html": "<p>"}
+	b := build(t, files)
+	require.Nil(t, b.read().Worker)
+	require.Empty(t, b.read().NotFoundHandling, "the framework's rule decides")
+	files["dist/_worker.js"] = hello
+	b = build(t, files)
+	require.Equal(t, []string{"esModule _worker.js"}, b.modules())
+	require.Equal(t, &models.WorkerAssets{Binding: "ASSETS", RunWorkerFirst: []string{"/*"}}, b.read().Worker.Assets)
+	require.Contains(t, b.read().Worker.Vars, "A")
+	require.Equal(t, []string{"index.html"}, b.assets())
+	files["functions/api.ts"] = "x"
+	require.Contains(t, build(t, files).refused(), "Pages Functions")
+}
+
+func TestRun_modulesAreNotLookedForWhenTheSettingsSayNo(t *testing.T) {
+	b := build(t, map[string]string{"wrangler.json": `{"main":"d/i.js","no_bundle":true,"find_additional_modules":false}`, "d/i.js": hello, "d/a.txt": "x"})
+	require.Equal(t, []string{"esModule i.js"}, b.modules())
 }
 
 func TestRun_settingsWithAssetsOnlyAreASiteOfFiles(t *testing.T) {

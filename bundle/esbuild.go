@@ -32,7 +32,7 @@ func (p *plan) bundle(c *code, log io.Writer) error {
 		return err
 	}
 	b.mainName = strings.TrimSuffix(filepath.ToSlash(main), filepath.Ext(main)) + ".js"
-	if p.FindAdditionalModules {
+	if p.findsModules() {
 		if err := p.additionalModules(&b.extra, base, p.main, p.Rules); err != nil {
 			return err
 		}

@@ -102,8 +102,8 @@ func (p *plan) locate(outputs []Output) error {
 			}
 			p.main = filepath.Dir(p.main)
 		}
-	} else {
-		p.takeOutput(outputs)
+	} else if err := p.takeOutput(outputs); err != nil {
+		return err
 	}
 	if p.Assets != nil && p.assets == "" {
 		return p.errorf("\"assets\" names no directory. Set assets.directory to the folder with the files")
@@ -123,16 +123,19 @@ func (p *plan) locate(outputs []Output) error {
 }
 
 // takeOutput takes the first worker that a framework, or a build for Pages, left.
-func (p *plan) takeOutput(outputs []Output) {
+func (p *plan) takeOutput(outputs []Output) error {
 	if p.PagesOutput != "" {
 		dir := p.path(p.PagesOutput)
+		if exists(filepath.Join(p.root, "functions")) {
+			return p.errorf("the folder functions is for Pages Functions, which are not supported. Write a worker instead: %s/_worker.js, or a file that main names", strings.Trim(p.PagesOutput, "./"))
+		}
 		if p.assets == "" {
 			p.assets, p.pages = dir, true
 		}
 		if main := filepath.Join(dir, "_worker.js"); exists(main) {
 			p.main, p.pages = main, true
 		}
-		return
+		return nil
 	}
 	for _, out := range outputs {
 		main := filepath.Join(p.root, filepath.FromSlash(out.Main))
@@ -149,8 +152,9 @@ func (p *plan) takeOutput(outputs []Output) {
 				p.assets = dir
 			}
 		}
-		return
+		return nil
 	}
+	return nil
 }
 
 func (p *plan) checkAssets() error {

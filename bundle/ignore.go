@@ -6,6 +6,31 @@ import (
 	"unicode/utf8"
 )
 
+// IgnoreFile says, among the files to serve, which of them not to
+// (https://developers.cloudflare.com/workers/static-assets/binding/#ignoring-assets).
+// One larger than MaxIgnoreBytes is not read.
+const (
+	IgnoreFile     = ".assetsignore"
+	MaxIgnoreBytes = 1 << 20
+)
+
+// Ignored gives the test of an IgnoreFile's content: whether the file of that
+// path is not to be served. The IgnoreFile itself never is.
+func Ignored(content []byte) func(name string) bool {
+	list := parseIgnore(string(content))
+	return func(name string) bool {
+		if name == IgnoreFile {
+			return true
+		}
+		for at, char := range name {
+			if char == '/' && list.match(name[:at], true) {
+				return true
+			}
+		}
+		return list.match(name, false)
+	}
+}
+
 // ignoreList is an .assetsignore, in the syntax of .gitignore
 // (https://git-scm.com/docs/gitignore#_pattern_format).
 type ignoreList []ignoreRule
@@ -17,7 +42,7 @@ type ignoreRule struct {
 }
 
 // parseIgnore leaves out lines that are no pattern.
-func parseIgnore(content string) (ignoreList, error) {
+func parseIgnore(content string) ignoreList {
 	var list ignoreList
 	for line := range strings.Lines(content) {
 		line = strings.TrimRight(line, "\r\n")
@@ -39,7 +64,7 @@ func parseIgnore(content string) (ignoreList, error) {
 		rule.pattern = pattern
 		list = append(list, rule)
 	}
-	return list, nil
+	return list
 }
 
 // ignorePattern is the regular expression of one line.

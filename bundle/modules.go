@@ -63,8 +63,9 @@ func kindOf(rules []compiledRule, name string) (models.ModuleType, bool) {
 // collectModules takes files as they are: the main one and those that the rules
 // name in its folder.
 func (p *plan) collectModules(c *code) error {
-	main, rules := p.main, p.Rules
+	main, rules, all := p.main, p.Rules, p.findsModules()
 	if stat, err := os.Stat(main); err == nil && stat.IsDir() {
+		all = true
 		main, rules = filepath.Join(main, "index.js"), append(slices.Clone(rules), pagesRules...)
 	}
 	base, err := p.moduleBase(main)
@@ -85,7 +86,7 @@ func (p *plan) collectModules(c *code) error {
 	if err := p.checkMain(first); err != nil {
 		return err
 	}
-	if err := c.add(first); err != nil {
+	if err := c.add(first); err != nil || !all {
 		return err
 	}
 	return p.additionalModules(c, base, main, rules)

@@ -54,6 +54,7 @@ func Run(workspace string, req Request, log io.Writer) error {
 		}
 	}
 	if p.assets != "" {
+		fmt.Fprintf(log, "Serving the files of %s.\n", p.show(p.assets))
 		if err := p.stageAssets(filepath.Join(workspace, AssetsDir)); err != nil {
 			return err
 		}
@@ -238,8 +239,10 @@ func (p *plan) code(log io.Writer) (*code, error) {
 	c := &code{}
 	var err error
 	if stat, statErr := os.Stat(p.main); p.NoBundle || (statErr == nil && stat.IsDir()) {
+		fmt.Fprintf(log, "Taking %s and its modules as they are.\n", p.show(p.main))
 		err = p.collectModules(c)
 	} else {
+		fmt.Fprintf(log, "Bundling %s.\n", p.show(p.main))
 		err = p.bundle(c, log)
 	}
 	if err == nil || errors.Is(err, ErrNotBundled) || models.CodeOf(err) == models.CodeBuildFailed {

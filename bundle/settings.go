@@ -36,9 +36,11 @@ type Settings struct {
 
 	BuildCommand, BuildDir string
 
-	NoBundle, FindAdditionalModules, PreserveFileNames bool
-	BaseDir                                            string
-	Rules                                              []Rule
+	NoBundle, PreserveFileNames bool
+	// FindAdditionalModules is NoBundle when the file does not say.
+	FindAdditionalModules *bool
+	BaseDir               string
+	Rules                 []Rule
 
 	Alias, Define           map[string]string
 	Minify, KeepNames       bool
@@ -89,6 +91,15 @@ func parseSettings(name string, content []byte, generated bool) (*Settings, erro
 		}
 	}
 	return s, s.checkNames()
+}
+
+// findsModules says whether files that the rules match are modules, imported or
+// not.
+func (s *Settings) findsModules() bool {
+	if s.FindAdditionalModules == nil {
+		return s.NoBundle
+	}
+	return *s.FindAdditionalModules
 }
 
 // newSettings has wrangler's defaults.

@@ -146,8 +146,7 @@ func TestCompileGlob_matchesWholePaths(t *testing.T) {
 }
 
 func TestIgnoreList_readsGitsSyntax(t *testing.T) {
-	list, err := parseIgnore("a.txt\n/b.txt\ndir/\nx/*.log\n**/deep\nfoo/**\n*.[oa]\n!keep.o\nq?.md\n\\#file\nend \n[\n!\n/\n")
-	require.NoError(t, err)
+	list := parseIgnore("a.txt\n/b.txt\ndir/\nx/*.log\n**/deep\nfoo/**\n*.[oa]\n!keep.o\nq?.md\n\\#file\nend \n[\n!\n/\n")
 	for name, want := range map[string]bool{
 		"a.txt": true, "s/a.txt": true, "b.txt": true, "s/b.txt": false, "x/1.log": true, "x/y/1.log": false, "s/x/1.log": false,
 		"s/deep": true, "deep": true, "foo/bar/baz": true, "foo": false, "m.o": true, "s/m.a": true, "keep.o": false, "q1.md": true, "q.md": false,
@@ -157,13 +156,16 @@ func TestIgnoreList_readsGitsSyntax(t *testing.T) {
 	}
 	require.True(t, list.match("dir", true))
 	require.True(t, list.match("s/dir", true))
+	ignored := Ignored([]byte("dir/\n!dir/kept.txt\n*.log"))
+	for name, want := range map[string]bool{IgnoreFile: true, "dir/kept.txt": true, "a/dir/b/c": true, "a.log": true, "dirt/x": false, "index.html": false} {
+		require.Equal(t, want, ignored(name), name)
+	}
 }
 
 func FuzzIgnoreList(f *testing.F) {
 	f.Add("a/**/b\n!c\n[a-z]*\n\\", "a/x/b")
 	f.Fuzz(func(t *testing.T, content, name string) {
-		list, err := parseIgnore(content)
-		require.NoError(t, err)
-		list.match(name, true)
+		parseIgnore(content).match(name, true)
+		Ignored([]byte(content))(name)
 	})
 }

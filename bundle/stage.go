@@ -9,20 +9,16 @@ import (
 )
 
 const (
-	assetsIgnoreFile = ".assetsignore"
-	routesFile       = "_routes.json"
-	pagesWorker      = "_worker.js"
+	routesFile  = "_routes.json"
+	pagesWorker = "_worker.js"
 )
 
 // stageAssets puts the files to serve into dir. Links cost nothing, and what is
 // no regular file goes along for the host to refuse by its name.
 func (p *plan) stageAssets(dir string) error {
-	ignored, err := p.ignoredAssets()
-	if err != nil {
-		return err
-	}
+	ignored := p.ignoredAssets()
 	if p.assets == p.root {
-		p.note("the folder of the assets is the project itself, so its sources are served too; name a folder of their own, or list what to leave out in %s", assetsIgnoreFile)
+		p.note("the folder of the assets is the project itself, so its sources are served too; name a folder of their own, or list what to leave out in %s", IgnoreFile)
 	}
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return err
@@ -51,10 +47,10 @@ func (p *plan) stageAssets(dir string) error {
 	})
 }
 
-func (p *plan) ignoredAssets() (ignoreList, error) {
-	content, err := os.ReadFile(filepath.Join(p.assets, assetsIgnoreFile))
-	if err != nil || len(content) > maxSettingsBytes {
-		return nil, nil // an unreadable one is refused with the other files
+func (p *plan) ignoredAssets() ignoreList {
+	content, err := os.ReadFile(filepath.Join(p.assets, IgnoreFile))
+	if err != nil || len(content) > MaxIgnoreBytes {
+		return nil
 	}
 	return parseIgnore(string(content))
 }
@@ -64,7 +60,7 @@ func (p *plan) ignoredAssets() (ignoreList, error) {
 func (p *plan) notServed(file, name string) bool {
 	base := filepath.Base(name)
 	switch {
-	case file == p.main, name == pagesWorker, name == assetsIgnoreFile:
+	case file == p.main, name == pagesWorker, name == IgnoreFile:
 		return true
 	case name == routesFile && p.pages:
 		return true
