@@ -18,7 +18,6 @@ import (
 	"github.com/slipwayhq/slipway/sandbox"
 	"github.com/slipwayhq/slipway/sandbox/oci"
 	"github.com/slipwayhq/slipway/tail"
-	"github.com/slipwayhq/slipway/variables"
 )
 
 // sweepKVEvery is how often expired keys are removed, sweepKVKeys at a time.
@@ -70,7 +69,7 @@ func (p *platform) startEdge(ctx context.Context) (*edgeHost, error) {
 	keys := kv.New(kv.Options{Store: p.store, Log: p.log})
 	h.Host, err = edge.New(edge.Options{
 		Services: h.services, Workerd: tools.Tool("workerd"), StateDir: filepath.Join(state, "host"), Blobs: p.blobs,
-		Assets: h, Environment: plainEnvironment{p.variables()},
+		Assets: h, Environment: p.variables(),
 		KV:       keys.Handler,
 		Outbound: func(r edge.Release) http.Handler { return h.proxy.Handler(r.OrganizationID, r.ID) },
 		Logs:     logs,
@@ -167,16 +166,4 @@ func (s *checkedServices) StartService(ctx context.Context, spec sandbox.Service
 		return nil, err
 	}
 	return s.ServiceProvider.StartService(ctx, spec)
-}
-
-// plainEnvironment gives values alone.
-type plainEnvironment struct{ vault *variables.Vault }
-
-func (e plainEnvironment) Environment(ctx context.Context, releaseID string) (map[string]string, error) {
-	environment, err := e.vault.Environment(ctx, releaseID)
-	plain := make(map[string]string, len(environment))
-	for name, value := range environment {
-		plain[name] = value.Value
-	}
-	return plain, err
 }
