@@ -21,6 +21,7 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/caddyserver/certmagic"
@@ -93,6 +94,8 @@ type Certs struct {
 	chains  chains
 	flights singleflight.Group
 	failed  *lru[string, failure]
+	// told is when a certificate that cannot be read was last logged.
+	told atomic.Int64
 	// issuing bounds the certificates that are being got at once.
 	issuing chan struct{}
 	// due tells Run that a certificate needs to be looked at now.
@@ -141,7 +144,7 @@ func New(opts Options) (*Certs, error) {
 		due:     make(chan struct{}, 1),
 	}
 	c.storage = &storage{rows: opts.Rows, key: opts.Key, log: opts.Log}
-	c.storage.leases = leases{rows: opts.Rows, lasts: opts.Lease, outage: &outage{}, log: opts.Log}
+	c.storage.leases = &leases{rows: opts.Rows, lasts: opts.Lease, outage: &outage{}, log: opts.Log}
 	if opts.LocalDir != "" {
 		local, err := newLocalCopy(filepath.Clean(opts.LocalDir))
 		if err != nil {

@@ -59,13 +59,16 @@ func (d DNS01) key() (name, algorithm string, ok bool) {
 	return dns.Fqdn(name), algorithm, slices.Contains(known, algorithm)
 }
 
-// dnsSolver puts challenges into the zone and takes them out. It talks to the
-// zone's primary alone, with neither resolver nor knowledge of other zones.
+// dnsSolver puts challenges into the zone and takes them out. Where the zone ends
+// is a setting, so no resolver is asked and none can mislead it.
 type dnsSolver struct {
 	server, zone         string
 	keyName, algorithm   string
 	client               *dns.Client
 	patience, everyCheck time.Duration
+	// lookup resolves the zone's other servers, which answer on port.
+	lookup func(ctx context.Context, host string) ([]string, error)
+	port   string
 }
 
 const (
@@ -79,6 +82,7 @@ func newDNSSolver(opts DNS01, domain string) *dnsSolver {
 	s := &dnsSolver{
 		server: opts.Server, zone: dns.Fqdn(strings.Trim(opts.Zone, ".")),
 		client: &dns.Client{Net: "tcp", Timeout: dnsTimeout}, patience: dnsPatience, everyCheck: 500 * time.Millisecond,
+		lookup: net.DefaultResolver.LookupHost, port: "53",
 	}
 	if _, _, err := net.SplitHostPort(s.server); err != nil {
 		s.server = net.JoinHostPort(strings.Trim(s.server, "[]"), "53")
@@ -108,16 +112,30 @@ func (s *dnsSolver) CleanUp(ctx context.Context, challenge acme.Challenge) error
 	return s.update(context.WithoutCancel(ctx), update)
 }
 
-// Wait implements acmez.Waiter: until the server gives the record to those who
-// ask. Servers behind it have until the authority asks, as a rule a second later;
-// they were notified (RFC 1996).
+// Wait implements acmez.Waiter: until the primary, and every other server of the
+// zone that answers, gives the record to those who ask.
 func (s *dnsSolver) Wait(ctx context.Context, challenge acme.Challenge) error {
 	ctx, cancel := context.WithTimeout(ctx, s.patience)
 	defer cancel()
 	want := record(challenge)
+	if err := s.await(ctx, s.server, want, true); err != nil {
+		return err
+	}
+	for _, server := range s.secondaries(ctx) {
+		// One that cannot be reached from here is for the authority to reach.
+		if err := s.await(ctx, server, want, false); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// await asks one server until it has the record. Without insist, a server that
+// does not answer is let be.
+func (s *dnsSolver) await(ctx context.Context, server string, want *dns.TXT, insist bool) error {
 	for {
-		present, err := s.has(ctx, want)
-		if present {
+		present, err := s.has(ctx, server, want)
+		if present || (err != nil && !insist && ctx.Err() == nil) {
 			return nil
 		}
 		pause := time.NewTimer(s.everyCheck)
@@ -125,12 +143,33 @@ func (s *dnsSolver) Wait(ctx context.Context, challenge acme.Challenge) error {
 		case <-pause.C:
 		case <-ctx.Done():
 			pause.Stop()
-			if err != nil {
-				return fmt.Errorf("ask the name server for the challenge: %w", err)
+			if err == nil {
+				err = ctx.Err()
 			}
-			return fmt.Errorf("the name server took the challenge and does not give it out: %w", ctx.Err())
+			return fmt.Errorf("the name server %s does not give out the challenge that zone %s was updated with: %w", server, s.zone, err)
 		}
 	}
+}
+
+// secondaries are the addresses of the zone's name servers.
+func (s *dnsSolver) secondaries(ctx context.Context) (servers []string) {
+	question := new(dns.Msg).SetQuestion(s.zone, dns.TypeNS)
+	question.RecursionDesired = false
+	answer, _, err := s.client.ExchangeContext(ctx, question, s.server)
+	if err != nil {
+		return nil
+	}
+	for _, rr := range answer.Answer {
+		ns, ok := rr.(*dns.NS)
+		if !ok {
+			continue
+		}
+		addresses, _ := s.lookup(ctx, strings.TrimSuffix(ns.Ns, "."))
+		for _, address := range addresses {
+			servers = append(servers, net.JoinHostPort(address, s.port))
+		}
+	}
+	return servers
 }
 
 func record(challenge acme.Challenge) *dns.TXT {
@@ -154,10 +193,10 @@ func (s *dnsSolver) update(ctx context.Context, update *dns.Msg) error {
 	return nil
 }
 
-func (s *dnsSolver) has(ctx context.Context, want *dns.TXT) (bool, error) {
+func (s *dnsSolver) has(ctx context.Context, server string, want *dns.TXT) (bool, error) {
 	question := new(dns.Msg).SetQuestion(want.Hdr.Name, dns.TypeTXT)
 	question.RecursionDesired = false
-	answer, _, err := s.client.ExchangeContext(ctx, question, s.server)
+	answer, _, err := s.client.ExchangeContext(ctx, question, server)
 	if err != nil {
 		return false, err
 	}

@@ -28,6 +28,9 @@ type entry struct {
 type failure struct {
 	count int
 	until time.Time
+	// lookAt is when storage is read again meanwhile: another dispatcher may have
+	// got it.
+	lookAt time.Time
 }
 
 var (
@@ -43,6 +46,10 @@ const (
 	// The pause after a failure doubles. Certificate authorities count failures:
 	// Let's Encrypt allows five an hour for a name.
 	firstPause, maxPause = time.Minute, time.Hour
+	lookPause            = 5 * time.Second
+	// handshakePatience bounds what a visitor waits.
+	handshakePatience = 30 * time.Second
+	tellEvery         = 10 * time.Second
 )
 
 // fetch gets a certificate that is not in memory. Handshakes for the same name
@@ -58,8 +65,12 @@ func (c *Certs) fetch(ctx context.Context, name string, kind hostKind, source ne
 		defer c.jobs.Done()
 		background, cancel := context.WithTimeout(c.background, issuePatience)
 		defer cancel()
-		return c.get(background, name, kind)
+		e, err := c.get(background, name, kind)
+		c.tell(name, err)
+		return e, err
 	})
+	ctx, cancel := context.WithTimeout(ctx, handshakePatience)
+	defer cancel()
 	select {
 	case <-ctx.Done():
 		return nil, ctx.Err()
@@ -80,6 +91,9 @@ func (c *Certs) get(ctx context.Context, name string, kind hostKind) (*entry, er
 	// A handshake that found memory empty may come after the one that filled it.
 	if e, ok := c.memory.get(name); ok && time.Now().Before(e.notAfter) {
 		return e, nil
+	}
+	if err := c.paused(name); err != nil {
+		return nil, err
 	}
 	switch c.mayHave(ctx, name, kind) {
 	case verdictNo:
@@ -180,7 +194,7 @@ func (c *Certs) keptLocally(name string) bool {
 // there is none, its parts do not fit, or nil when it ran out.
 func (c *Certs) issue(ctx context.Context, name string, reason error) error {
 	if f, ok := c.failed.get(name); ok && time.Now().Before(f.until) {
-		return models.Errorf(models.CodeCertificate, "A certificate for %s could not be got; the next attempt is at %s.", name, f.until.UTC().Format(time.TimeOnly))
+		return &pausedError{name, f.until}
 	}
 	select {
 	case c.issuing <- struct{}{}:
@@ -215,11 +229,51 @@ func (c *Certs) issue(ctx context.Context, name string, reason error) error {
 		}
 		f.until = time.Now().Add(min(firstPause<<min(f.count, 10), maxPause))
 		f.count++
+		f.lookAt = time.Now().Add(lookPause)
 		until = f.until
 		return f
 	})
 	log.WithError(err).WithField("next", until.UTC().Format(time.RFC3339)).Warn("could not get a certificate")
-	return models.Wrap(models.CodeCertificate, err, "A certificate for "+name+" could not be got.")
+	return &pausedError{name, until}
+}
+
+// pausedError is an attempt that failed, was logged, and is not repeated yet.
+type pausedError struct {
+	name  string
+	until time.Time
+}
+
+func (p *pausedError) Error() string {
+	return fmt.Sprintf("a certificate for %s could not be got; the next attempt is at %s", p.name, p.until.UTC().Format(time.TimeOnly))
+}
+
+// paused says that an attempt failed a moment ago, without asking anybody, most
+// of the time.
+func (c *Certs) paused(name string) error {
+	f, ok := c.failed.get(name)
+	now := time.Now()
+	switch {
+	case !ok || now.After(f.until):
+		return nil
+	case now.Before(f.lookAt):
+		return &pausedError{name, f.until}
+	}
+	f.lookAt = now.Add(lookPause)
+	c.failed.put(name, f)
+	return nil
+}
+
+// tell logs what keeps a visitor from a certificate, now and then: in an outage
+// every handshake could.
+func (c *Certs) tell(name string, err error) {
+	var paused *pausedError
+	if err == nil || errors.Is(err, errDenied) || errors.Is(err, errClosed) || errors.As(err, &paused) || c.background.Err() != nil {
+		return
+	}
+	last, now := c.told.Load(), time.Now().UnixNano()
+	if now-last > int64(tellEvery) && c.told.CompareAndSwap(last, now) {
+		c.opts.Log.WithError(err).WithField("host", name).Warn("no certificate could be had for a visitor")
+	}
 }
 
 // compact drops what handshakes do not need, and shares the authority's own

@@ -165,3 +165,17 @@ func TestLRU_dropsTheLeastRecentlyUsed(t *testing.T) {
 	l.remove("a")
 	require.Equal(t, []string{"c"}, l.keys(func(int) bool { return true }))
 }
+
+func TestFailedHost_isReadFromStorageNowAndThenOnly(t *testing.T) {
+	var asked atomic.Int64
+	c, rows := newGuarded(t, &asked)
+	c.decide.allowed = func(context.Context, string) error { asked.Add(1); return nil }
+	c.failed.put("shop.example", failure{count: 1, until: time.Now().Add(time.Minute), lookAt: time.Now()})
+	for range 1000 {
+		certificate, err := c.certificate(t.Context(), hello("shop.example", "203.0.113.7:4000"))
+		require.Error(t, err)
+		require.Nil(t, certificate)
+	}
+	require.EqualValues(t, 1, asked.Load())
+	require.EqualValues(t, 1, rows.asked.Load())
+}

@@ -150,14 +150,21 @@ type ownHosts struct {
 
 func newOwnHosts(domain string, hosts []string) ownHosts {
 	own := ownHosts{domain: domain, suffix: "." + domain, wildcard: "*." + domain}
-	for _, host := range hosts {
-		if host, _, err := net.SplitHostPort(host); err == nil {
-			own.hosts = append(own.hosts, strings.ToLower(host))
-			continue
+	for _, hostPort := range hosts {
+		if host, _, err := net.SplitHostPort(hostPort); err == nil {
+			own.add(host)
+		} else {
+			own.add(hostPort)
 		}
-		own.hosts = append(own.hosts, strings.ToLower(strings.TrimSuffix(host, ".")))
 	}
 	return own
+}
+
+// add leaves out what no authority signs.
+func (o *ownHosts) add(host string) {
+	if name, ok := serverName(host); ok && name != "" && name != "localhost" && !strings.HasSuffix(name, ".localhost") {
+		o.hosts = append(o.hosts, name)
+	}
 }
 
 // classify gives the name of the certificate that a host needs.

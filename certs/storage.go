@@ -33,7 +33,7 @@ type Rows interface {
 // also on its disk. Everything is sealed: private keys and account keys stand
 // under the same keys as public things, and none of it is worth telling apart.
 type storage struct {
-	leases
+	*leases
 	rows Rows
 	key  *seal.Key
 	// local is what Load falls back to; nil keeps nothing.
@@ -107,6 +107,12 @@ func (s *storage) loadLocal(key string) ([]byte, error) {
 		return nil, err
 	}
 	return s.key.Open(sealed, SealContext(key))
+}
+
+// remote is the same storage without the local copy, for looking through what all
+// dispatchers have.
+func (s *storage) remote() *storage {
+	return &storage{leases: s.leases, rows: s.rows, key: s.key, log: s.log}
 }
 
 func (s *storage) keepLocally(key string, sealed []byte) {

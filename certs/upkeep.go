@@ -19,7 +19,9 @@ const (
 	lookAgain = 6 * time.Hour
 	// filesEvery is how often the files of the wildcard certificate are looked at.
 	filesEvery = 10 * time.Second
-	sweepEvery = 24 * time.Hour
+	// firstSweep is when, about, a dispatcher that started removes what is of no
+	// more use; then it does so every day.
+	firstSweep, sweepEvery = time.Hour, 24 * time.Hour
 	// concurrentUpkeep bounds what is looked at, and renewed, at once.
 	concurrentUpkeep = 4
 	// keepExpired is how long a certificate stays stored after it ran out.
@@ -27,7 +29,9 @@ const (
 )
 
 func (c *Certs) run(ctx context.Context) {
-	check, files, sweep := time.NewTicker(c.checkEvery()), time.NewTicker(min(c.checkEvery(), filesEvery)), time.NewTicker(sweepEvery)
+	check, files := time.NewTicker(c.checkEvery()), time.NewTicker(min(c.checkEvery(), filesEvery))
+	// Not at once: dispatchers are often started together.
+	sweep := time.NewTimer(firstSweep/2 + rand.N(firstSweep))
 	defer check.Stop()
 	defer files.Stop()
 	defer sweep.Stop()
@@ -48,6 +52,7 @@ func (c *Certs) run(ctx context.Context) {
 			c.checkDue(ctx)
 		case <-sweep.C:
 			c.sweep(ctx)
+			sweep.Reset(sweepEvery)
 		}
 	}
 }
@@ -175,7 +180,7 @@ func (c *Certs) nextCheck(e *entry) time.Time {
 // dispatchers, in storage.
 func (c *Certs) sweep(ctx context.Context) {
 	c.sweepLocal()
-	err := certmagic.CleanStorage(ctx, c.storage, certmagic.CleanStorageOptions{
+	err := certmagic.CleanStorage(ctx, c.storage.remote(), certmagic.CleanStorageOptions{
 		Logger: c.engine.log, InstanceID: c.engine.instance, Interval: sweepEvery / 2,
 		OCSPStaples: true, ExpiredCerts: true, ExpiredCertGracePeriod: keepExpired,
 	})
