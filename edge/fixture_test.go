@@ -37,7 +37,7 @@ const organization = "org1"
 // world is a host with everything around it.
 type world struct {
 	*Host
-	t     *testing.T
+	t     testing.TB
 	blobs *blobs
 	env   environment
 	lines *sink
@@ -157,7 +157,7 @@ func testLimits() config.Edge {
 }
 
 // newWorld starts a host; change may change its options.
-func newWorld(t *testing.T, change ...func(*Options)) *world {
+func newWorld(t testing.TB, change ...func(*Options)) *world {
 	t.Helper()
 	if os.Geteuid() != 0 && os.Getenv("CI") == "" {
 		t.Skip("workers are sandboxed by runc here, which needs root")
@@ -209,7 +209,7 @@ func newWorld(t *testing.T, change ...func(*Options)) *world {
 	return w
 }
 
-func testLog(t *testing.T) logrus.FieldLogger {
+func testLog(t testing.TB) logrus.FieldLogger {
 	log := logrus.New()
 	log.SetOutput(t.Output())
 	log.SetLevel(logrus.DebugLevel)

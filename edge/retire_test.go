@@ -136,21 +136,3 @@ func TestWorker_countsLeasesWhateverTheOrder(t *testing.T) {
 	assert.Zero(t, w.open())
 	assert.ErrorIs(t, w.acquire(), errClosing)
 }
-
-func BenchmarkOpen(b *testing.B) {
-	h := &Host{limits: testLimits()}
-	h.limits.WorkerRequests = 1 << 30
-	r := Release{ID: "rel_0123456789abcdef0123456789abcdef"}
-	h.running.Store(r.ID, &worker{host: h, drained: make(chan struct{})})
-	ctx := context.Background()
-	b.ReportAllocs()
-	b.RunParallel(func(pb *testing.PB) {
-		for pb.Next() {
-			lease, err := h.Open(ctx, r)
-			if err != nil {
-				b.Fatal(err)
-			}
-			lease.Close()
-		}
-	})
-}

@@ -12,9 +12,8 @@ import (
 	"sync/atomic"
 	"time"
 
-	"golang.org/x/net/netutil"
-
 	"github.com/slipwayhq/slipway/sandbox"
+	"github.com/slipwayhq/slipway/sandbox/egress"
 )
 
 // The names of the sockets that a worker reaches, below insideSockets.
@@ -132,7 +131,7 @@ func (e *ends) serve(name, inside string, handler http.Handler) error {
 	e.names = append(e.names, name)
 	e.servers = append(e.servers, server)
 	e.binds = append(e.binds, sandbox.Bind{Source: filepath.Join(e.folder.path, name), Destination: insideSockets + "/" + inside})
-	go func() { _ = server.Serve(netutil.LimitListener(listener, maxWorkerConns)) }()
+	go func() { _ = server.Serve(egress.LimitListener(listener, maxWorkerConns)) }()
 	return nil
 }
 
