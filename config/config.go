@@ -168,6 +168,9 @@ type Edge struct {
 	// AllowPrivate lists address ranges that workers may reach although they are
 	// private.
 	AllowPrivate []netip.Prefix `env:"EDGE_ALLOW_PRIVATE"`
+	// Refuse lists address ranges that workers may not reach although they are
+	// public: those of this installation that no interface of the machine shows.
+	Refuse []netip.Prefix `env:"EDGE_REFUSE"`
 	// LogLines is how many lines of a release's log are kept.
 	LogLines int `env:"EDGE_LOG_LINES" envDefault:"2000"`
 }

@@ -63,7 +63,7 @@ func (p *platform) startEdge(ctx context.Context) (*edgeHost, error) {
 	}
 	h := &edgeHost{
 		services: &checkedServices{ServiceProvider: services},
-		proxy:    outbound.New(outbound.Options{AllowPrivate: c.Edge.AllowPrivate, Log: p.log}),
+		proxy:    outbound.New(outbound.Options{AllowPrivate: c.Edge.AllowPrivate, Refuse: c.Edge.Refuse, Log: p.log}),
 	}
 	logs := tail.New(tail.Options{Rows: p.store, Keep: c.Edge.LogLines, Log: p.log})
 	keys := kv.New(kv.Options{Store: p.store, Log: p.log})
