@@ -33,10 +33,10 @@ func (a *Activities) collectWorker(ctx context.Context, org string, w *workspace
 		return set, false, refusedWorker(err)
 	}
 	set = models.FileSet{Worker: result.Worker, Serve: serveSettings(w.plan)}
-	if result.HTMLHandling != "" {
+	if result.HTMLHandling != "" && !w.plan.HTMLChosen {
 		set.Serve.HTMLHandling = result.HTMLHandling
 	}
-	if result.NotFoundHandling != "" {
+	if result.NotFoundHandling != "" && !w.plan.NotFoundChosen {
 		set.Serve.NotFoundHandling = result.NotFoundHandling
 	}
 	if result.Assets {

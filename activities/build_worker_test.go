@@ -85,13 +85,14 @@ func TestBuild_workerIsBundledInTheSandbox(t *testing.T) {
 		"wrangler.jsonc": `{ "main": "src/index.ts", "compatibility_date": "2026-10-01", "vars": { "GREETING": "hi" },
 			"routes": ["example.com/*"], "assets": { "directory": "public", "binding": "ASSETS" }, "kv_namespaces": [{ "binding": "KV", "id": "store" }] }`,
 		"src/index.ts": "import text from './a.txt'; interface Env { GREETING: string }\n" + helloWorker, "src/a.txt": "text",
-		"public/index.html": "<h1>hi</h1>", "public/.dev.vars": "SECRET=1",
+		"public/index.html": "<h1>hi</h1>", "public/.dev.vars": "SECRET=1", "slipway.json": `{ "assets": { "html_handling": "none" } }`,
 	}, nil))
 	require.True(t, in.Sync.NeedsSandbox)
 	result, set := b.buildIn(in)
 	require.Regexp(t, `^Output: 1 files, 11 B; worker with 2 modules, \d+ B\.$`, result.Summary)
 	require.Equal(t, []string{"index.html"}, b.paths(result.OutputDigest))
-	require.Equal(t, "none", set.Serve.NotFoundHandling)
+	require.Equal(t, "none", set.Serve.NotFoundHandling, "as wrangler has it by default")
+	require.Equal(t, "none", set.Serve.HTMLHandling, "slipway.json comes first")
 	require.Equal(t, "2026-10-01", set.Worker.CompatibilityDate)
 	require.Equal(t, []models.KVBinding{{Binding: "KV", Namespace: "store"}}, set.Worker.KV)
 	require.JSONEq(t, `"hi"`, string(set.Worker.Vars["GREETING"]))

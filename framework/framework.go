@@ -97,6 +97,10 @@ type Plan struct {
 	// unless the settings of a worker say otherwise.
 	HTMLHandling     string `json:"htmlHandling"`
 	NotFoundHandling string `json:"notFoundHandling"`
+	// HTMLChosen and NotFoundChosen say that slipway.json decides them, whatever
+	// the settings of a worker say.
+	HTMLChosen     bool `json:"htmlChosen,omitempty"`
+	NotFoundChosen bool `json:"notFoundChosen,omitempty"`
 
 	// Notes are lines for the build log: choices the owner may want to know of.
 	Notes []string `json:"notes,omitempty"`

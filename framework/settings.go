@@ -216,10 +216,10 @@ func (s settings) override(plan *Plan) {
 		plan.NoOutput = "Set outputDirectory in slipway.json to the folder that the build writes, from " + plan.Root + "."
 	}
 	if s.html != "" {
-		plan.HTMLHandling = s.html
+		plan.HTMLHandling, plan.HTMLChosen = s.html, true
 	}
 	if s.notFound != "" {
-		plan.NotFoundHandling = s.notFound
+		plan.NotFoundHandling, plan.NotFoundChosen = s.notFound, true
 	}
 }
 
