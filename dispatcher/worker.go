@@ -112,7 +112,9 @@ func (d *Dispatcher) forwarding(x *exchange, target target) upstream.Forwarding 
 		Set:    set,
 		Drop:   drop,
 		Answer: func(status int, header http.Header) {
-			header["X-Request-Id"] = []string{x.requestID}
+			if ids := header["X-Request-Id"]; len(ids) != 1 || ids[0] != x.requestID {
+				header["X-Request-Id"] = []string{x.requestID}
+			}
 			if status >= http.StatusOK || status == http.StatusSwitchingProtocols {
 				x.status = status
 			}

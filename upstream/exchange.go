@@ -91,21 +91,25 @@ func (x *exchange) run(c *conn) (err error) {
 	if writeErr != nil && n == 0 {
 		return &Error{Stage: StageWrite, Err: writeErr, untouched: true}
 	}
-	if x.length != 0 && writeErr == nil {
+	switch {
+	case x.length != 0 && writeErr == nil:
+		c.patient()
 		x.upload = newUpload(x, c)
 		if !x.expects {
 			x.upload.start()
 		}
-	} else if x.f.AnswerTimeout > 0 {
-		_ = c.SetReadDeadline(time.Now().Add(x.f.AnswerTimeout))
+	case x.f.AnswerTimeout > 0:
+		c.await(x.f.AnswerTimeout)
+	default:
+		c.patient()
 	}
 	if err := x.awaitFinal(c, s); err != nil {
 		return err
 	}
 	if x.upload != nil {
 		x.upload.answered()
-	} else if x.f.AnswerTimeout > 0 {
-		_ = c.SetReadDeadline(time.Time{})
+	} else if !s.complete(x.r.Method) {
+		c.patient()
 	}
 	if s.head.status == http.StatusSwitchingProtocols {
 		return x.tunnel(c, s)

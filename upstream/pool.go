@@ -21,7 +21,13 @@ type conn struct {
 	used bool
 	// since is when it became idle.
 	since time.Time
+	// until is the read deadline that is set, zero for none.
+	until time.Time
 }
+
+// surelyQuiet is how long an idle connection is taken to be as it was left. A
+// look at the socket would cost a busy one a tenth of a request.
+const surelyQuiet = 10 * time.Millisecond
 
 func newConn(c net.Conn) *conn {
 	connection := &conn{Conn: c}
@@ -46,12 +52,31 @@ func newConn(c net.Conn) *conn {
 // quiet says that nothing waits to be read: neither the end of the connection,
 // nor bytes that nobody asked for and that would be taken for the next answer.
 func (c *conn) quiet() bool {
-	if c.raw == nil {
+	if c.raw == nil || time.Since(c.since) < surelyQuiet {
 		return true
 	}
+	c.patient()
 	c.idle = false
 	err := c.raw.Read(c.peek)
 	return err == nil && c.idle
+}
+
+// await bounds the next reads by timeout, or up to a quarter more: a timer set
+// for each request would cost more than it is worth.
+func (c *conn) await(timeout time.Duration) {
+	now := time.Now()
+	if left := c.until.Sub(now); left < timeout || left > timeout/4*5 {
+		c.until = now.Add(timeout / 4 * 5)
+		_ = c.SetReadDeadline(c.until)
+	}
+}
+
+// patient takes the bound off.
+func (c *conn) patient() {
+	if !c.until.IsZero() {
+		c.until = time.Time{}
+		_ = c.SetReadDeadline(time.Time{})
+	}
 }
 
 // pool keeps idle connections. The one used last is given out first, so that

@@ -29,6 +29,11 @@ func (s *scratch) release() {
 	scratches.Put(s)
 }
 
+// complete says that the whole answer has been read.
+func (s *scratch) complete(method string) bool {
+	return s.head.bodiless(method) && s.head.status >= 200 || s.head.length >= 0 && s.head.length <= int64(s.end-s.begin)
+}
+
 // reader reads a connection through a buffer: buf[begin:end] is not consumed yet.
 type reader struct {
 	conn       io.Reader

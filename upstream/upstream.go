@@ -44,7 +44,7 @@ type Forwarding struct {
 	// bound. A longer one ends the request with ErrBodyTooLarge.
 	MaxBody int64
 	// AnswerTimeout bounds the time from the last byte of the request until the
-	// answer begins; 0 is no bound.
+	// answer begins, which may take up to a quarter longer; 0 is no bound.
 	AnswerTimeout time.Duration
 	// Pace ends requests of clients that send or read too slowly.
 	Pace Pace
