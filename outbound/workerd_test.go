@@ -34,6 +34,16 @@ const tests = {
     const r = await fetch(env.TLS + "/path%2Fa|b?q=1", { method: "POST", body: "hello", headers: { "X-Mine": "1", host: "forged.test" } });
     return r.status + " " + await r.text();
   },
+  async expect(env) {
+    const r = await fetch(env.TLS + "/echo", { method: "POST", body: "hello", headers: { Expect: "100-continue" } });
+    return r.status + " " + await r.text();
+  },
+  async leak(env) {
+    const sockets = await Promise.allSettled([...Array(2000).keys()].map(() => connect(env.ECHO).opened));
+    const open = sockets.filter((s) => s.status === "fulfilled").length;
+    const r = await fetch(env.TLS + "/");
+    return open + " " + r.status + " " + r.headers.get("Proxy-Status");
+  },
   async stream(env) {
     const { readable, writable } = new TransformStream();
     const writer = writable.getWriter();
@@ -111,6 +121,7 @@ func TestProxy_isUnderstoodByWorkerd(t *testing.T) {
 		map[string]string{"worker.js": workerdScript})
 	for name, want := range map[string]string{
 		"fetch":          "200 HTTP/2.0 POST example.com:" + port + "/path%2Fa|b?q=1 1 hello",
+		"expect":         "200 hello",
 		"stream":         "abc",
 		"websocket":      "101 hello!",
 		"connect":        "hello",
@@ -127,5 +138,35 @@ func TestProxy_isUnderstoodByWorkerd(t *testing.T) {
 			continue
 		}
 		require.Equal(t, want, body, name)
+	}
+}
+
+func TestProxy_aWorkerThatLeaksSocketsHurtsNobodyElse(t *testing.T) {
+	port, roots := origin(t, true, func(http.ResponseWriter, *http.Request) {})
+	echoPort := echo(t)
+	proxy, socket := serve(t, Options{AllowPrivate: loopback, Resolve: toLoopback, RootCAs: roots, MaxPerRelease: 64})
+	leaking := workerdtest.Serve(t, fmt.Sprintf(workerdConfig, "https://example.com:"+port, "echo.test:"+echoPort, socket),
+		map[string]string{"worker.js": workerdScript})
+	neighbor := through(t, listen(t, proxy, "org_1", "rel_2"))
+	leaked := make(chan string)
+	go func() {
+		answer, err := leaking.Get("http://worker/leak")
+		if err != nil {
+			leaked <- err.Error()
+			return
+		}
+		defer answer.Body.Close()
+		body, _ := io.ReadAll(answer.Body)
+		leaked <- string(body)
+	}()
+	for {
+		answer, _ := get(t, neighbor, "https://example.com:"+port+"/")
+		require.Equal(t, http.StatusOK, answer.StatusCode)
+		select {
+		case result := <-leaked:
+			require.Equal(t, "64 429 slipway; error=connection_limit_reached", result)
+			return
+		default:
+		}
 	}
 }
