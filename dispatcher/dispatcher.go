@@ -242,6 +242,10 @@ func (d *Dispatcher) refused(x *exchange) bool {
 		// Content-Length (RFC 9112 §6.1).
 		x.w.Header()["Connection"] = []string{"close"}
 	}
+	if f := ambiguous(x.r); f != nil {
+		d.fail(x, failure{status: f.status, text: f.text, detail: f.detail})
+		return true
+	}
 	switch {
 	case x.r.Method == http.MethodConnect:
 		d.fail(x, failure{status: http.StatusMethodNotAllowed, text: "Method not allowed"})

@@ -60,3 +60,9 @@ func ReadRequest(data []byte) (*http.Request, *bufio.Reader, error) {
 	r, err := http.ReadRequest(reader)
 	return r, reader, err
 }
+
+// Handle has another handler answer what the guard leaves to net/http.
+func (s *Server) Handle(h http.Handler) { s.http.Handler = h }
+
+// HandleBodies is Handle with bodies bounded as for the dispatcher.
+func (s *Server) HandleBodies(h http.Handler) { s.http.Handler = bounded(&s.limits, h) }

@@ -285,11 +285,8 @@ func (g *guardConn) readBody(p []byte) (int, error) {
 	if buffered {
 		n = copy(p, g.buf[g.start:g.end])
 	} else {
-		// What a body may take: a grace, and the time for what came at the rate.
-		limits := &g.server.limits
-		allowed := limits.SlowGrace + time.Duration(g.received/limits.BodyRate)*time.Second
 		began := time.Now()
-		g.limitRead(began.Add(allowed - g.waited))
+		g.limitRead(began.Add(g.server.limits.bodyTime(g.received) - g.waited))
 		var err error
 		n, err = g.Conn.Read(p)
 		g.waited += time.Since(began)

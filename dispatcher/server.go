@@ -41,7 +41,7 @@ func (d *Dispatcher) Server() *Server {
 	protocols.SetHTTP2(true)
 	protocols.SetUnencryptedHTTP2(true)
 	s.http = &http.Server{
-		Handler:     d.opts.HTTPS.handler(d),
+		Handler:     d.opts.HTTPS.handler(bounded(&s.limits, d)),
 		Protocols:   protocols,
 		IdleTimeout: s.limits.IdleTimeout,
 		// The guard bounds headers on HTTP/1.1.
