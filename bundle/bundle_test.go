@@ -3,6 +3,7 @@ package bundle
 import (
 	"bytes"
 	"encoding/json"
+	"fmt"
 	"io"
 	"os"
 	"path/filepath"
@@ -291,6 +292,37 @@ func TestRun_linksAmongTheAssetsReachTheHostAsLinks(t *testing.T) {
 	stat, err := os.Lstat(filepath.Join(workspace, AssetsDir, "b"))
 	require.NoError(t, err)
 	require.NotZero(t, stat.Mode()&os.ModeSymlink)
+}
+
+func TestRun_workerOverALimitIsRefused(t *testing.T) {
+	files := map[string]string{"wrangler.json": `{"main":"d/i.js","no_bundle":true}`, "d/i.js": hello}
+	for i := range MaxModules {
+		files[fmt.Sprintf("d/%d.txt", i)] = ""
+	}
+	require.Equal(t, "wrangler.json: the worker has more than the 5000 modules a worker may have.", build(t, files).refused())
+
+	workspace := t.TempDir()
+	writeFiles(t, workspace, map[string]string{"wrangler.json": `{"main":"d/i.js","no_bundle":true}`, "d/i.js": hello, "d/a.bin": "", "d/b.bin": ""})
+	for _, name := range []string{"d/a.bin", "d/b.bin"} {
+		require.NoError(t, os.Truncate(filepath.Join(workspace, name), MaxModuleBytes/2))
+	}
+	err := Run(workspace, Request{Root: ".", Settings: "wrangler.json"}, io.Discard)
+	require.Equal(t, "wrangler.json: the worker is larger than the 64 MiB a worker's code may have.", models.MessageOf(err))
+	require.NoError(t, os.Truncate(filepath.Join(workspace, "d/a.bin"), 1<<40))
+	err = Run(workspace, Request{Root: ".", Settings: "wrangler.json"}, io.Discard)
+	require.Equal(t, "wrangler.json: the worker has the module a.bin of 1048576 MiB, more than the 64 it may have in all.", models.MessageOf(err))
+}
+
+func TestDocs_nameEverySettingThatCounts(t *testing.T) {
+	page, err := os.ReadFile("../docs/projects.md")
+	require.NoError(t, err)
+	for name, k := range keys {
+		if k.read != nil {
+			require.Contains(t, string(page), "`"+name, "docs/projects.md")
+		}
+	}
+	require.Contains(t, string(page), DefaultCompatibilityDate)
+	require.Contains(t, string(page), nodeCompatSince)
 }
 
 func TestRun_secondRunLeavesNothingOfTheFirst(t *testing.T) {
