@@ -23,9 +23,13 @@ import (
 	"github.com/slipwayhq/slipway/dev/postgres/pgtest"
 	"github.com/slipwayhq/slipway/dispatcher"
 	"github.com/slipwayhq/slipway/models"
+	"github.com/slipwayhq/slipway/sandbox"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(pgtest.Wrap(m)) }
+func TestMain(m *testing.M) {
+	sandbox.RunInit() // when this program is the first process of a worker's sandbox
+	goleak.VerifyTestMain(pgtest.Wrap(m))
+}
 
 // board is a routes table in memory that announces its changes, with a switch
 // for the connection to it.
