@@ -49,6 +49,9 @@ func (a *Activities) Deploy(ctx context.Context, in models.StepInput) (models.De
 	if err := a.check(ctx, project, release, manifest, output.Worker); err != nil {
 		return models.DeployResult{}, err
 	}
+	if d.Preview {
+		return models.DeployResult{ReleaseID: release.ID, URL: a.SiteURL(models.PreviewName(release.ID, project.WorkerName))}, nil
+	}
 	live, err := a.Store.GoLive(ctx, release)
 	if err != nil {
 		return models.DeployResult{}, err

@@ -97,3 +97,22 @@ func TestSync_makesANewReleaseOfAnOldOneWithoutABuild(t *testing.T) {
 	require.Len(t, set.Files, 2)
 	require.Equal(t, later.Sync.Bytes+1, next.Sync.Bytes, "the latest source stays what new files go on top of")
 }
+
+func TestDeploy_aPreviewGoesLiveForNobody(t *testing.T) {
+	b := newBench(t)
+	b.Workers = &started{}
+	in := b.built()
+	in.Deployment.Preview = true
+	result, err := b.Deploy(t.Context(), in)
+	require.NoError(t, err)
+	require.False(t, result.Superseded)
+	require.Equal(t, "http://"+models.PreviewName(result.ReleaseID, "site")+".test/", result.URL)
+	_, err = b.Store.Route(t.Context(), models.WorkerRouteKey("site"))
+	requireCode(t, models.CodeNotFound, err)
+	route, err := b.Store.Route(t.Context(), models.WorkerRouteKey(models.PreviewName(result.ReleaseID, "site")))
+	require.NoError(t, err)
+	require.Equal(t, result.ReleaseID, route.ReleaseID)
+	live, err := b.Deploy(t.Context(), b.built())
+	require.NoError(t, err)
+	require.False(t, live.Superseded)
+}

@@ -66,8 +66,8 @@ func (l Limits) withDefaults() Limits {
 	return l
 }
 
-// Options are what a Server needs. Store, Blobs, Variables, Temporal, Start, CheckDomain and
-// SiteURL are required.
+// Options are what a Server needs. Store, Blobs, Variables, Temporal, SiteURL and the
+// functions that start and tell workflows are required.
 type Options struct {
 	Store *models.Store
 	Blobs blob.Store
@@ -95,6 +95,10 @@ type Options struct {
 	// CheckDomain has the workflow of a custom domain look at DNS now, starting it
 	// when there is none, and returns its run id.
 	CheckDomain func(ctx context.Context, d models.Domain) (runID string, err error)
+	// StartRollout starts the workflow of a rollout whose row is written, and
+	// returns its run id; CancelRollout has it give the visitors back.
+	StartRollout  func(ctx context.Context, r models.Rollout) (runID string, err error)
+	CancelRollout func(ctx context.Context, id string) error
 	// CNAMETarget is what people point their domains at.
 	CNAMETarget string
 	// Domain is the domain workers answer under; it cannot be a custom domain.
@@ -125,8 +129,9 @@ type Server struct {
 // New makes a Server; it does not listen yet.
 func New(opts Options) (*Server, error) {
 	switch {
-	case opts.Store == nil, opts.Blobs == nil, opts.Variables == nil, opts.Temporal == nil, opts.Start == nil, opts.CheckDomain == nil, opts.SiteURL == nil:
-		return nil, errors.New("api: Store, Blobs, Variables, Temporal, Start, CheckDomain and SiteURL are required")
+	case opts.Store == nil, opts.Blobs == nil, opts.Variables == nil, opts.Temporal == nil, opts.Start == nil, opts.CheckDomain == nil,
+		opts.StartRollout == nil, opts.CancelRollout == nil, opts.SiteURL == nil:
+		return nil, errors.New("api: Store, Blobs, Variables, Temporal, SiteURL and what starts workflows are required")
 	}
 	if opts.Log == nil {
 		opts.Log = logrus.StandardLogger()
@@ -150,6 +155,7 @@ func New(opts Options) (*Server, error) {
 	s.registerVariables()
 	s.registerDomains()
 	s.registerWorkerLogs()
+	s.registerRollouts()
 	s.registerBlobs()
 	s.documentFieldError()
 	if err := s.registerDocs(); err != nil {

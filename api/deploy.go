@@ -29,6 +29,7 @@ type DeployRequest struct {
 	InitFiles       []InitFile       `json:"initFiles,omitempty" doc:"Files put on top of the project's latest source"`
 	HistoryMessages []HistoryMessage `json:"historyMessages,omitempty" doc:"The conversation that led to the files; kept with the project"`
 	Files           []FileReference  `json:"files,omitempty" doc:"The whole source by content, replacing the project's latest. Upload what POST /blobs/missing names first. Not together with initFiles"`
+	Preview         bool             `json:"preview,omitempty" doc:"Make the release without bringing it live; it answers at its own address, and a rollback or a rollout brings it live"`
 	Priority        int              `json:"priority,omitempty" minimum:"1" maximum:"5" doc:"1 is the most urgent; 3 when left out"`
 }
 
@@ -122,7 +123,7 @@ func (s *Server) deploy(ctx context.Context, in *deployInput) (*deployOutput, er
 	row, created, err := s.opts.Store.CreateDeployment(ctx, models.NewDeployment{
 		Input: models.DeploymentInput{
 			DeploymentID: models.NewID(models.PrefixDeployment), ProjectID: project.ID, OrgID: identity.OrganizationID, UserID: identity.UserID,
-			CustomDomain: in.Body.CustomDomain, RequestDigest: digest,
+			CustomDomain: in.Body.CustomDomain, RequestDigest: digest, Preview: in.Body.Preview,
 			ActiveTimeout: s.opts.ActiveTimeout, ParkTimeout: s.opts.ParkTimeout, BuildQueue: s.opts.BuildQueue,
 		},
 		Priority: in.Body.Priority, IdempotencyKey: in.IdempotencyKey, BodyHash: bodyHash,

@@ -49,6 +49,9 @@ type gateway struct {
 	mu      sync.Mutex
 	started []models.Deployment
 	looked  []models.Domain
+	// rollouts are those started; canceled the ids of those canceled.
+	rollouts []models.Rollout
+	canceled []string
 	// lookFails is what looking at a domain fails with.
 	lookFails error
 }
@@ -72,7 +75,7 @@ func newGateway(t *testing.T, change ...func(*api.Options)) *gateway {
 		Store: g.store, Blobs: g.blobs, Variables: variables.New(g.store, key), Temporal: unreachableTemporal(t), Log: g.logger(), Version: "1.2.3",
 		Start: g.start, BuildQueue: "builds", ActiveTimeout: time.Minute, ParkTimeout: time.Hour,
 		SiteURL: func(worker string) string { return "http://" + worker + ".slipway.test/" }, Domain: "slipway.test",
-		CheckDomain: g.checkDomain, CNAMETarget: "dispatcher.slipway.test",
+		CheckDomain: g.checkDomain, StartRollout: g.startRollout, CancelRollout: g.cancelRollout, CNAMETarget: "dispatcher.slipway.test",
 	}
 	for _, c := range change {
 		c(&opts)
@@ -138,6 +141,20 @@ func (g *gateway) checkDomain(_ context.Context, d models.Domain) (string, error
 	}
 	g.looked = append(g.looked, d)
 	return "run-" + d.ID, nil
+}
+
+func (g *gateway) startRollout(_ context.Context, r models.Rollout) (string, error) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.rollouts = append(g.rollouts, r)
+	return "run-" + r.ID, nil
+}
+
+func (g *gateway) cancelRollout(_ context.Context, id string) error {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.canceled = append(g.canceled, id)
+	return nil
 }
 
 // own makes a host a project's own.

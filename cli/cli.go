@@ -39,6 +39,7 @@ func Commands(o Options) []*cobra.Command {
 		p.openCommand(),
 		p.releasesCommand(),
 		p.rollbackCommand(),
+		p.rolloutCommand(),
 		p.envCommand(),
 		p.domainsCommand(),
 		p.retryCommand(),

@@ -18,6 +18,7 @@ type deployFlags struct {
 	name, domain string
 	priority     int
 	detach       bool
+	preview      bool
 }
 
 func (p *program) deployCommand() *cobra.Command {
@@ -38,6 +39,7 @@ the command line, 130 after Ctrl-C.`,
 		Example: `  slipway deploy                          deploy this folder
   slipway deploy ./site --name my-site    choose the project's worker name
   slipway deploy --domain www.example.com answer at that domain too
+  slipway deploy --preview                look at it first; 'slipway rollout' brings it live
   slipway deploy --detach                 start it and return at once
   url=$(slipway deploy ./site)            only the address goes to stdout`,
 		Args: arguments(0, 1),
@@ -51,6 +53,7 @@ the command line, 130 after Ctrl-C.`,
 	}
 	cmd.Flags().StringVarP(&flags.name, "name", "n", "", "worker name of the project (default: the folder's name)")
 	cmd.Flags().StringVar(&flags.domain, "domain", "", "custom domain that answers with this project")
+	cmd.Flags().BoolVar(&flags.preview, "preview", false, "make the release at an address of its own, without bringing it live")
 	cmd.Flags().IntVar(&flags.priority, "priority", 0, "1 (first) to 5 (last); 3 when not given")
 	cmd.Flags().BoolVarP(&flags.detach, "detach", "d", false, "return as soon as the deployment is queued")
 	addConnectionFlags(cmd)
@@ -117,7 +120,7 @@ func (p *program) send(ctx context.Context, client *Client, creds Credentials, f
 	}
 	return client.Deploy(ctx, DeployRequest{
 		ProjectID: project.ID, OrgID: creds.OrganizationID, UserID: creds.UserID,
-		CustomDomain: flags.domain, Priority: flags.priority, Files: source.References(),
+		CustomDomain: flags.domain, Priority: flags.priority, Preview: flags.preview, Files: source.References(),
 	}, rand.Text())
 }
 

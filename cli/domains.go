@@ -80,11 +80,7 @@ func (p *program) domainCommand(use, short string, act func(ctx context.Context,
 	cmd := &cobra.Command{
 		Use: use, Short: short, Args: arguments(1, 1),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			client, _, err := p.connect(cmd)
-			if err != nil {
-				return err
-			}
-			project, err := p.projectID(cmd, client)
+			client, project, err := p.connectProject(cmd)
 			if err != nil {
 				return err
 			}
@@ -130,11 +126,7 @@ func (p *program) domainsListCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "list", Aliases: []string{"ls"}, Short: "List a project's domains", Args: arguments(0, 0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			client, _, err := p.connect(cmd)
-			if err != nil {
-				return err
-			}
-			project, err := p.projectID(cmd, client)
+			client, project, err := p.connectProject(cmd)
 			if err != nil {
 				return err
 			}

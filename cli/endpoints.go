@@ -63,6 +63,8 @@ type DeployRequest struct {
 	CustomDomain string `json:"customDomain,omitempty"`
 	// Priority is 1 (first) to 5; 0 leaves it to the API.
 	Priority int `json:"priority,omitempty"`
+	// Preview makes the release without bringing it live.
+	Preview bool `json:"preview,omitempty"`
 	// Files are the whole source; the API has their bytes already.
 	Files []FileReference `json:"files"`
 }

@@ -74,11 +74,7 @@ func (p *program) envListCommand() *cobra.Command {
 		Long:    "List the project's variables. The values of secrets are never shown.",
 		Example: `  slipway env list --project my-site --json`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			client, _, err := p.connect(cmd)
-			if err != nil {
-				return err
-			}
-			id, err := p.projectID(cmd, client)
+			client, id, err := p.connectProject(cmd)
 			if err != nil {
 				return err
 			}
@@ -224,11 +220,7 @@ func unquote(value string) string {
 
 // changeEnv sends a change and watches the deployment that brings it live.
 func (p *program) changeEnv(cmd *cobra.Command, change VariableChange) error {
-	client, _, err := p.connect(cmd)
-	if err != nil {
-		return err
-	}
-	id, err := p.projectID(cmd, client)
+	client, id, err := p.connectProject(cmd)
 	if err != nil {
 		return err
 	}

@@ -65,7 +65,11 @@ func newGateway(t *testing.T) *gateway {
 		Store: g.store, Blobs: g.blobs, Variables: variables.New(g.store, key), Temporal: unreachableTemporal(t), Log: log, Version: "test",
 		Start: g.start, BuildQueue: "builds", ActiveTimeout: time.Minute, ParkTimeout: time.Hour,
 		SiteURL: func(worker string) string { return "http://" + worker + ".slipway.test/" }, Domain: "slipway.test", CNAMETarget: "dispatcher.slipway.test",
-		CheckDomain: func(_ context.Context, d models.Domain) (string, error) { return "run-" + d.ID, nil },
+		CheckDomain:  func(_ context.Context, d models.Domain) (string, error) { return "run-" + d.ID, nil },
+		StartRollout: func(_ context.Context, r models.Rollout) (string, error) { return "run-" + r.ID, nil },
+		CancelRollout: func(ctx context.Context, id string) error {
+			return g.store.EndRollout(ctx, id, models.RolloutCanceled, "It was canceled.")
+		},
 	})
 	require.NoError(t, err)
 	listening := httptest.NewServer(server)

@@ -21,11 +21,7 @@ in the browser.`,
   curl "$(slipway open)"`,
 		Args: arguments(0, 0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			client, _, err := p.connect(cmd)
-			if err != nil {
-				return err
-			}
-			id, err := p.projectID(cmd, client)
+			client, id, err := p.connectProject(cmd)
 			if err != nil {
 				return err
 			}

@@ -107,6 +107,16 @@ func (p *program) projectID(cmd *cobra.Command, client *Client) (string, error) 
 	return link.ProjectID, nil
 }
 
+// connectProject is what commands about a project begin with.
+func (p *program) connectProject(cmd *cobra.Command) (*Client, string, error) {
+	client, _, err := p.connect(cmd)
+	if err != nil {
+		return nil, "", err
+	}
+	project, err := p.projectID(cmd, client)
+	return client, project, err
+}
+
 // deploymentID finds the deployment a command is about: the one named, else the
 // project's newest.
 func (p *program) deploymentID(cmd *cobra.Command, client *Client, args []string) (string, error) {

@@ -20,11 +20,7 @@ func (p *program) releasesCommand() *cobra.Command {
   slipway releases --project my-site --json`,
 		Args: arguments(0, 0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			client, _, err := p.connect(cmd)
-			if err != nil {
-				return err
-			}
-			id, err := p.projectID(cmd, client)
+			client, id, err := p.connectProject(cmd)
 			if err != nil {
 				return err
 			}
@@ -61,11 +57,7 @@ rollback do not undo it.`,
 		Args:              arguments(0, 1),
 		ValidArgsFunction: p.completeReleases(),
 		RunE: func(cmd *cobra.Command, args []string) error {
-			client, _, err := p.connect(cmd)
-			if err != nil {
-				return err
-			}
-			id, err := p.projectID(cmd, client)
+			client, id, err := p.connectProject(cmd)
 			if err != nil {
 				return err
 			}

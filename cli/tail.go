@@ -71,11 +71,7 @@ object of its own.`,
 			if o.Lines < 0 || o.Lines > 10_000 {
 				return usagef("--lines is 0 to 10000, not %d", o.Lines)
 			}
-			client, _, err := p.connect(cmd)
-			if err != nil {
-				return err
-			}
-			id, err := p.projectID(cmd, client)
+			client, id, err := p.connectProject(cmd)
 			if err != nil {
 				return err
 			}

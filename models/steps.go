@@ -38,6 +38,9 @@ type DeploymentInput struct {
 	// FromReleaseID is set when nothing but settings changed: the deployment makes
 	// a new release of what that one was made of, without a build.
 	FromReleaseID string `json:"fromReleaseId,omitempty"`
+	// Preview makes the release without bringing it live: it answers at its own
+	// address only.
+	Preview bool `json:"preview,omitempty"`
 	// Sequence orders the deployments of a project.
 	Sequence int64 `json:"sequence"`
 	// ActiveTimeout bounds the time spent working: neither queued nor parked.

@@ -30,7 +30,7 @@ const (
 type reconciler struct{ Options }
 
 func (r *reconciler) reconcile(ctx context.Context) error {
-	return errors.Join(r.startUnstarted(ctx), r.settleEnded(ctx), r.startDomains(ctx))
+	return errors.Join(r.startUnstarted(ctx), r.settleEnded(ctx), r.startDomains(ctx), r.startRollouts(ctx), r.settleRollouts(ctx))
 }
 
 // startUnstarted starts the workflows of rows that a crash left without one.
@@ -48,25 +48,6 @@ func (r *reconciler) startUnstarted(ctx context.Context) error {
 			return err
 		}
 		r.Log.WithField("deploymentId", d.ID).Info("started the workflow of a deployment that had none")
-	}
-	return nil
-}
-
-// startDomains has those custom domains verified that a crash left waiting.
-func (r *reconciler) startDomains(ctx context.Context) error {
-	rows, err := r.Store.UnstartedDomains(ctx, startGrace, batch)
-	if err != nil {
-		return err
-	}
-	for _, d := range rows {
-		runID, err := workflows.CheckDomain(ctx, r.Temporal, d, r.DomainTimeout, r.Queue)
-		if err != nil {
-			return err
-		}
-		if err := r.Store.MarkDomainStarted(ctx, d.ID, runID); err != nil {
-			return err
-		}
-		r.Log.WithField("domain", d.Host).Info("started the verification of a domain that had none")
 	}
 	return nil
 }

@@ -83,6 +83,7 @@ func newWorker(opts Options, queue string, o temporalworker.Options) temporalwor
 	if !o.DisableWorkflowWorker {
 		w.RegisterWorkflowWithOptions(workflows.Deployment, workflow.RegisterOptions{Name: models.WorkflowDeployment})
 		w.RegisterWorkflowWithOptions(workflows.Domain, workflow.RegisterOptions{Name: models.WorkflowDomain})
+		w.RegisterWorkflowWithOptions(workflows.Rollout, workflow.RegisterOptions{Name: models.WorkflowRollout})
 	}
 	registerSteps(w, opts.Activities)
 	return w
@@ -100,6 +101,10 @@ func registerSteps(w temporalworker.ActivityRegistry, a *activities.Activities) 
 		models.ActivityRecord:       a.Record,
 		models.ActivityCheckDomain:  a.CheckDomain,
 		models.ActivityFailDomain:   a.FailDomain,
+
+		models.ActivityWeighRollout:   a.WeighRollout,
+		models.ActivityMeasureRollout: a.MeasureRollout,
+		models.ActivityEndRollout:     a.EndRollout,
 	} {
 		w.RegisterActivityWithOptions(fn, activity.RegisterOptions{Name: name})
 	}

@@ -26,7 +26,7 @@ type policy struct {
 // worker is never limited, so no row has a schedule-to-start timeout: a long
 // queue delays deployments, it does not fail them.
 var table = struct {
-	validate, sync, sandbox, build, deploy, cleanup, giveBack, record, checkDomain policy
+	validate, sync, sandbox, build, deploy, cleanup, giveBack, record, checkDomain, rollout policy
 }{
 	validate: policy{limit: 30 * time.Second, heartbeat: 15 * time.Second, attempts: 3, longestWait: 10 * time.Second},
 	sync:     policy{limit: 10 * time.Minute, heartbeat: 15 * time.Second, attempts: 3, longestWait: 10 * time.Second},
@@ -47,6 +47,8 @@ var table = struct {
 	// A look at DNS is tried until it was possible: the database may be away for
 	// hours, and nobody's failure is it.
 	checkDomain: policy{limit: time.Minute, heartbeat: 15 * time.Second, longestWait: time.Minute},
+	// A rollout stands still while the database is away, and goes on after.
+	rollout: policy{limit: time.Minute, heartbeat: 15 * time.Second, longestWait: 10 * time.Second},
 }
 
 const (

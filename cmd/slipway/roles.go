@@ -36,8 +36,12 @@ func (p *platform) newAPI() (*api.Server, error) {
 		CheckDomain: func(ctx context.Context, d models.Domain) (string, error) {
 			return workflows.CheckDomain(ctx, p.temporal, d, c.Domains.VerifyTimeout, c.Temporal.Queue)
 		},
-		CNAMETarget: c.CNAME(),
-		BuildQueue:  c.Temporal.BuildQueue(), ActiveTimeout: c.Deploy.MaxTimeout(), ParkTimeout: c.Deploy.ParkTimeout,
+		StartRollout: func(ctx context.Context, r models.Rollout) (string, error) {
+			return workflows.StartRollout(ctx, p.temporal, r, c.Temporal.Queue)
+		},
+		CancelRollout: func(ctx context.Context, id string) error { return workflows.CancelRollout(ctx, p.temporal, id) },
+		CNAMETarget:   c.CNAME(),
+		BuildQueue:    c.Temporal.BuildQueue(), ActiveTimeout: c.Deploy.MaxTimeout(), ParkTimeout: c.Deploy.ParkTimeout,
 		SiteURL: c.Dispatch.SiteURL, Domain: c.Dispatch.Domain, Reserved: c.Dispatch.ReservedNames(), Origins: c.API.AllowOrigins,
 		Limits: api.Limits{BodyBytes: c.API.MaxBody, Files: c.API.MaxFiles, FileBytes: c.API.MaxFile, PathBytes: c.API.MaxPath},
 	})
