@@ -122,7 +122,7 @@ func TestRenewal_replacesTheCertificateWhileServing(t *testing.T) {
 		require.NoError(t, err, "the old one serves until the new is there")
 		return now.SerialNumber.Cmp(first.SerialNumber) != 0
 	})
-	require.Contains(t, x.log.String(), "renewed a certificate")
+	require.Contains(t, x.log.String(), "serving a renewed certificate")
 }
 
 func TestOCSP_aResponderThatNeverAnswersHoldsUpNobody(t *testing.T) {

@@ -159,6 +159,9 @@ func New(opts Options) (*Certs, error) {
 		}
 		c.files = files
 	}
+	if c.files == nil && !opts.DNS01.enabled() {
+		opts.Log.Warnf("there is no certificate for *.%s: over HTTPS its hosts are refused; set DISPATCH_TLS_CERT_FILE and DISPATCH_TLS_KEY_FILE, or ACME_DNS01_SERVER", opts.Domain)
+	}
 	if err := opts.DNS01.check(opts.Domain); err != nil {
 		return nil, err
 	}

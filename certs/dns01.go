@@ -121,7 +121,11 @@ func (s *dnsSolver) Wait(ctx context.Context, challenge acme.Challenge) error {
 	if err := s.await(ctx, s.server, want, true); err != nil {
 		return err
 	}
-	for _, server := range s.secondaries(ctx) {
+	secondaries := s.secondaries(ctx)
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	for _, server := range secondaries {
 		// One that cannot be reached from here is for the authority to reach.
 		if err := s.await(ctx, server, want, false); err != nil {
 			return err

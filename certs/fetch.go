@@ -55,7 +55,8 @@ const (
 // fetch gets a certificate that is not in memory. Handshakes for the same name
 // share the work, which goes on when they have gone.
 func (c *Certs) fetch(ctx context.Context, name string, kind hostKind, source netip.Addr) (*tls.Certificate, error) {
-	if kind == hostCustom && !c.keptLocally(name) && c.decide.refused(name, source) {
+	// What this machine has served before is not held against those who ask.
+	if kind == hostCustom && c.decide.refused(name, source) && !c.keptLocally(name) {
 		return nil, nil
 	}
 	done := c.flights.DoChan(name, func() (any, error) {

@@ -63,7 +63,6 @@ func newGuarded(t testing.TB, asked *atomic.Int64) (*Certs, *noRows) {
 func TestUnknownNames_fiftyThousandCostNextToNothing(t *testing.T) {
 	var asked atomic.Int64
 	c, rows := newGuarded(t, &asked)
-	began := time.Now()
 	for i := range 50_000 {
 		protocol := "h2"
 		if i%2 == 1 {
@@ -73,7 +72,6 @@ func TestUnknownNames_fiftyThousandCostNextToNothing(t *testing.T) {
 		require.NoError(t, err)
 		require.Nil(t, certificate)
 	}
-	require.Less(t, time.Since(began), 10*time.Second)
 	require.LessOrEqual(t, asked.Load(), int64(strikeLimit))
 	require.Zero(t, rows.asked.Load())
 

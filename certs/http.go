@@ -59,21 +59,6 @@ func Redirect(next http.Handler, port int) http.Handler {
 	})
 }
 
-// HSTS tells those who came over HTTPS to do so always (RFC 6797), with the value
-// of Strict-Transport-Security given; "" returns next.
-func HSTS(next http.Handler, value string) http.Handler {
-	if value == "" {
-		return next
-	}
-	values := []string{value}
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.TLS != nil {
-			w.Header()["Strict-Transport-Security"] = values
-		}
-		next.ServeHTTP(w, r)
-	})
-}
-
 func hostWithoutPort(host string) string {
 	if name, _, err := net.SplitHostPort(host); err == nil {
 		return name

@@ -40,13 +40,3 @@ func TestRedirect_keepsEverythingButThePort(t *testing.T) {
 		require.Equal(t, "close", w.Header().Get("Connection"), "the body is not read")
 	}
 }
-
-func TestHSTS_isForHTTPSAlone(t *testing.T) {
-	next := http.HandlerFunc(func(http.ResponseWriter, *http.Request) {})
-	const value = "max-age=63072000; includeSubDomains"
-	for _, scheme := range []string{"http", "https"} {
-		w := httptest.NewRecorder()
-		certs.HSTS(next, value).ServeHTTP(w, httptest.NewRequest(http.MethodGet, scheme+"://shop.example/", nil))
-		require.Equal(t, scheme == "https", w.Header().Get("Strict-Transport-Security") == value, scheme)
-	}
-}

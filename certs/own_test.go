@@ -108,10 +108,17 @@ const (
 func startZone(t *testing.T) *zone {
 	t.Helper()
 	z := &zone{}
-	packets, err := net.ListenPacket("udp", "127.0.0.1:0")
-	require.NoError(t, err)
-	stream, err := net.Listen("tcp", packets.LocalAddr().String())
-	require.NoError(t, err)
+	var packets net.PacketConn
+	var stream net.Listener
+	eventually(t, "a port that is free for both", func() bool {
+		var err error
+		packets, err = net.ListenPacket("udp", "127.0.0.1:0")
+		require.NoError(t, err)
+		if stream, err = net.Listen("tcp", packets.LocalAddr().String()); err != nil {
+			_ = packets.Close()
+		}
+		return err == nil
+	})
 	z.addr = packets.LocalAddr().String()
 	for _, server := range []*dns.Server{{PacketConn: packets}, {Listener: stream}} {
 		server.Handler, server.TsigSecret = dns.HandlerFunc(z.answer), map[string]string{zoneKey: zoneSecret}

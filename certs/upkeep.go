@@ -7,7 +7,6 @@ import (
 	"net/netip"
 	"time"
 
-	"github.com/sirupsen/logrus"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/caddyserver/certmagic"
@@ -125,10 +124,10 @@ func (c *Certs) checkOne(ctx context.Context, name string) {
 	}
 	// What is due although it was just looked at has a renewal under way elsewhere.
 	fresh.checkAt = later(c.nextCheck(fresh), time.Now().Add(c.checkEvery()))
-	c.memory.put(name, fresh)
 	if !fresh.notBefore.Equal(old.notBefore) {
-		log.WithFields(logrus.Fields{"expires": fresh.notAfter.UTC().Format(time.RFC3339)}).Info("renewed a certificate")
+		log.WithField("expires", fresh.notAfter.UTC().Format(time.RFC3339)).Info("serving a renewed certificate")
 	}
+	c.memory.put(name, fresh)
 }
 
 // managed lets certmagic do what a certificate needs, and repairs one whose

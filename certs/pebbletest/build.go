@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"sync"
 
 	"golang.org/x/sys/unix"
 )
@@ -14,10 +15,13 @@ import (
 // toolModule pins the servers apart from our own dependencies.
 const toolModule = "tools/pebble"
 
-// build compiles the servers into the repository's bin folder and returns it.
-// Go's build cache makes every build but the first a check of half a second; the
-// lock keeps test binaries that run at once from building side by side.
-func build() (string, error) {
+// build is done once in a test binary: even finding that there is nothing to do
+// takes Go half a second.
+var build = sync.OnceValues(compile)
+
+// compile makes the servers in the repository's bin folder and returns it.
+// The lock keeps test binaries that run at once from building side by side.
+func compile() (string, error) {
 	root, err := repositoryRoot()
 	if err != nil {
 		return "", err
