@@ -344,10 +344,6 @@ func TestWorkers_failuresAreTheOwnersWithAnAdvice(t *testing.T) {
 			worker(settings, `throw new Error("broken at the start"); export default { fetch() { return new Response() } }`), "broken at the start",
 		},
 		"no default export": {worker(settings, `export const a = 1;`), "default"},
-		"a program for Node": {
-			[]initFile{{Path: "package.json", Content: `{"name":"node","private":true,"main":"server.js"}`}, {Path: "server.js", Content: `require("http").createServer().listen(3000)`}},
-			"fetch handler",
-		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			st := s.finish(s.deploy(project, c.files))
@@ -357,4 +353,12 @@ func TestWorkers_failuresAreTheOwnersWithAnAdvice(t *testing.T) {
 			require.Equal(t, "the first release", s.ask("broken", http.MethodGet, "/", "").text(), "what was live stays live")
 		})
 	}
+	t.Run("a program for Node", func(t *testing.T) {
+		st := s.finish(s.deploy(s.newProject("node"), []initFile{
+			{Path: "package.json", Content: `{"name":"node","private":true,"main":"server.js"}`},
+			{Path: "server.js", Content: `require("http").createServer().listen(3000)`},
+		}))
+		require.Equal(t, models.OutcomeRejected, st.Outcome)
+		require.Contains(t, st.Error, "fetch handler", "it says what to write instead")
+	})
 }
