@@ -42,6 +42,7 @@ var keys = map[string]key{
 	"vars":                    {read: readVars},
 	"kv_namespaces":           {read: readKV},
 	"assets":                  {read: readAssets},
+	"services":                {read: readServices},
 	"pages_build_output_dir":  {read: func(s *Settings, raw json.RawMessage) error { return readPath(raw, &s.PagesOutput) }},
 	"build":                   {read: readBuild},
 	"no_bundle":               {read: func(s *Settings, raw json.RawMessage) error { return json.Unmarshal(raw, &s.NoBundle) }},
@@ -94,7 +95,6 @@ var keys = map[string]key{
 
 	"queues":               {refused: "there are no queues here. Do the work in the request, or after it with ctx.waitUntil"},
 	"triggers":             {refused: "workers are not started by a clock here. Remove triggers, and call the worker over HTTP from a scheduler"},
-	"services":             {refused: "there are no bindings between workers here. Call the other worker at its address with fetch"},
 	"workflows":            {refused: "there are no Workflows here"},
 	"ai":                   {refused: "there is no AI binding here; " + useFetch},
 	"ai_search":            {refused: "there is no AI binding here; " + useFetch},
@@ -211,6 +211,30 @@ func readKV(s *Settings, raw json.RawMessage) error {
 	}
 	if problem := checkKV(s.KV); problem != "" {
 		return errors.New(problem)
+	}
+	return nil
+}
+
+// readServices takes bindings to the worker itself; there are no others. Whether
+// one is, is known when the whole file is read.
+func readServices(s *Settings, raw json.RawMessage) error {
+	return json.Unmarshal(raw, &s.services)
+}
+
+// service is an entry of "services".
+type service struct {
+	Binding    string `json:"binding"`
+	Service    string `json:"service"`
+	Entrypoint string `json:"entrypoint"`
+}
+
+// takeServices keeps the bindings of a worker to itself, and refuses the rest.
+func (s *Settings) takeServices() error {
+	for _, to := range s.services {
+		if to.Service != s.Name || s.Name == "" || to.Entrypoint != "" {
+			return s.errorf("the setting \"services\" (%s) is not supported but for a worker's own name: there are no bindings between workers here. Call the other worker at its address with fetch", clip(to.Binding))
+		}
+		s.Self = append(s.Self, to.Binding)
 	}
 	return nil
 }

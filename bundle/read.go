@@ -88,6 +88,12 @@ func checkWorker(w *models.WorkerBundle) string {
 	for _, kv := range w.KV {
 		claim(kv.Binding)
 	}
+	if len(w.Self) > maxNamespaces {
+		problems = append(problems, "calls itself by too many names")
+	}
+	for _, name := range w.Self {
+		claim(name)
+	}
 	if w.Assets != nil {
 		problems = append(problems, checkPatterns(w.Assets.RunWorkerFirst))
 		if w.Assets.Binding != "" {

@@ -121,7 +121,7 @@ func (p *plan) settleDate(latest string) error {
 // worker describes the code and its settings.
 func (p *plan) worker(code *code) (*models.WorkerBundle, error) {
 	w := &models.WorkerBundle{
-		Version: 1, CompatibilityDate: p.CompatibilityDate, CompatibilityFlags: p.CompatibilityFlags, Vars: p.Vars, KV: p.KV,
+		Version: 1, CompatibilityDate: p.CompatibilityDate, CompatibilityFlags: p.CompatibilityFlags, Vars: p.Vars, KV: p.KV, Self: p.Self,
 	}
 	for _, m := range code.modules {
 		w.Modules = append(w.Modules, models.WorkerModule{Name: m.name, Type: m.kind})

@@ -30,7 +30,9 @@ type Settings struct {
 	CompatibilityFlags []string
 	Vars               map[string]json.RawMessage
 	KV                 []models.KVBinding
-	Assets             *AssetSettings
+	// Self are bindings of the worker to itself.
+	Self   []string
+	Assets *AssetSettings
 	// PagesOutput is pages_build_output_dir; "" when the file is not for Pages.
 	PagesOutput string
 
@@ -46,6 +48,8 @@ type Settings struct {
 	Minify, KeepNames       bool
 	TSConfig                string
 	JSXFactory, JSXFragment string
+
+	services []service
 
 	// Notes are lines for the build log about what has no effect here.
 	Notes []string
@@ -89,6 +93,9 @@ func parseSettings(name string, content []byte, generated bool) (*Settings, erro
 		if err := s.take(key, object[key]); err != nil {
 			return nil, err
 		}
+	}
+	if err := s.takeServices(); err != nil {
+		return nil, err
 	}
 	return s, s.checkNames()
 }
@@ -217,6 +224,11 @@ func (s *Settings) checkNames() error {
 	}
 	for _, kv := range s.KV {
 		if err := claim(kv.Binding, "kv_namespaces"); err != nil {
+			return err
+		}
+	}
+	for _, name := range s.Self {
+		if err := claim(name, "services"); err != nil {
 			return err
 		}
 	}

@@ -20,6 +20,7 @@ func TestParseSettings_namesWhatItCannotHonour(t *testing.T) {
 		{"w.json", `{"queues":{"producers":[{"binding":"Q","queue":"q"}],"consumers":[]}}`, `"queues" (Q) is not supported`},
 		{"w.json", `{"triggers":{"crons":["* * * * *"]}}`, `"triggers" is not supported: workers are not started by a clock here`},
 		{"w.json", `{"services":[{"binding":"API","service":"api"}]}`, `"services" (API) is not supported`},
+		{"w.json", `{"name":"me","services":[{"binding":"ME","service":"me"},{"binding":"API","service":"me","entrypoint":"Api"}]}`, `"services" (API) is not supported but for a worker's own name`},
 		{"w.json", `{"ai":{"binding":"AI"}}`, `"ai" (AI) is not supported`},
 		{"w.json", `{"site":{"bucket":"./public"}}`, `name the folder in assets.directory`},
 		{"w.json", `{"compatability_date":"2026-01-01"}`, `the setting "compatability_date" is not known here`},
@@ -55,6 +56,12 @@ func TestParseSettings_everythingEmptyIsFine(t *testing.T) {
 		"queues":{"producers":[],"consumers":[]},"triggers":{"crons":[]},"unsafe":{"bindings":[],"metadata":{}},"brand_new_thing":[],"logpush":false,"main":null}`))
 	require.NoError(t, err)
 	require.Empty(t, s.Notes)
+}
+
+func TestParseSettings_takesAWorkersBindingToItself(t *testing.T) {
+	s, err := ParseSettings("wrangler.json", []byte(`{"services":[{"binding":"ME","service":"me"}],"name":"me"}`))
+	require.NoError(t, err)
+	require.Equal(t, []string{"ME"}, s.Self)
 }
 
 func TestParseSettings_whatHasNoEffectIsNoted(t *testing.T) {

@@ -107,6 +107,9 @@ func writeBindings(w *strings.Builder, bundle *models.WorkerBundle, environment 
 	for i, kv := range bundle.KV {
 		bind(kv.Binding, "kvNamespace", quote(kvSocket(i)))
 	}
+	for _, name := range bundle.Self {
+		bind(name, "service", quote("worker"))
+	}
 	for _, name := range sortedNames(environment) {
 		bind(name, "text", quote(environment[name].Value))
 	}

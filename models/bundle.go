@@ -67,6 +67,9 @@ type WorkerBundle struct {
 	Vars   map[string]json.RawMessage `json:"vars,omitempty"`
 	Assets *WorkerAssets              `json:"assets,omitempty"`
 	KV     []KVBinding                `json:"kv,omitempty"`
+	// Self are the names in env by which the worker calls itself: wrangler's
+	// service bindings to the worker's own name.
+	Self []string `json:"self,omitempty"`
 }
 
 // Digests names every blob that the worker's code consists of.
