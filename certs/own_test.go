@@ -79,7 +79,7 @@ func TestWildcardFiles_serveTheDomainAndAreReadAgain(t *testing.T) {
 	require.Equal(t, models.CodeValidation, models.CodeOf(err))
 }
 
-func containsLog(x *dispatcher, text string) bool { return strings.Contains(x.log.String(), text) }
+func containsLog(x *running, text string) bool { return strings.Contains(x.log.String(), text) }
 
 func TestWithoutAWildcardCertificate_theDomainIsRefusedCleanly(t *testing.T) {
 	l := listen(t)

@@ -90,8 +90,8 @@ func (d *domains) allowed(_ context.Context, host string) error {
 	}
 }
 
-// dispatcher is what serves with certificates: HTTPS, and HTTP for challenges.
-type dispatcher struct {
+// running is what serves with certificates: HTTPS, and HTTP for challenges.
+type running struct {
 	*certs.Certs
 	domains *domains
 	log     *logLines
@@ -122,7 +122,7 @@ func listen(t testing.TB) net.Listener {
 func port(l net.Listener) int { return l.Addr().(*net.TCPAddr).Port }
 
 // serve runs a dispatcher on listeners; either may be nil.
-func serve(t testing.TB, o certs.Options, tlsListener, httpListener net.Listener, d *domains) *dispatcher {
+func serve(t testing.TB, o certs.Options, tlsListener, httpListener net.Listener, d *domains) *running {
 	t.Helper()
 	lines := &logLines{}
 	if o.Log == nil {
@@ -132,7 +132,7 @@ func serve(t testing.TB, o certs.Options, tlsListener, httpListener net.Listener
 	}
 	c, err := certs.New(o)
 	require.NoError(t, err)
-	x := &dispatcher{Certs: c, domains: d, log: lines, tls: tlsListener, http: httpListener}
+	x := &running{Certs: c, domains: d, log: lines, tls: tlsListener, http: httpListener}
 	x.stop = start(c, tlsListener, httpListener)
 	t.Cleanup(func() {
 		x.stop()
