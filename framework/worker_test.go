@@ -216,3 +216,41 @@ func TestPublished_leavesOutAWorkersOwnFiles(t *testing.T) {
 	require.False(t, framework.Published(plan, ".", "_worker.js"))
 	require.True(t, framework.Published(plan, ".", "docs/wrangler.jsonc"))
 }
+
+// FuzzWorker holds a plan with a worker to the project's folder, whatever the
+// files that decide about it say.
+func FuzzWorker(f *testing.F) {
+	f.Add("", "", workerSettings, workerModule)
+	f.Add(viteManifest, "", `{"assets":{"directory":"../.."}}`, "")
+	f.Add(`{"main":"../x.js","dependencies":{"hono":"4"}}`, `{"rootDirectory":"a"}`, "", "import x from 'hono'; export default x")
+	f.Add(`{"scripts":{"build":"wrangler deploy"},"dependencies":{"nuxt":"4"}}`, `{"outputDirectory":"dist"}`, `{"main":`, "")
+	f.Fuzz(func(t *testing.T, manifest, settings, wrangler, module string) {
+		files := memory{}
+		for name, content := range map[string]string{
+			"package.json": manifest, "slipway.json": settings, "wrangler.jsonc": wrangler, "src/index.js": module,
+			"a/package.json": manifest, "a/wrangler.jsonc": wrangler, "a/src/index.js": module,
+		} {
+			if content != "" {
+				files[name] = content
+			}
+		}
+		plan, err := framework.Detect(files)
+		if err != nil {
+			require.Equal(t, models.ClassUser, models.CodeOf(err).Class(), "%v", err)
+			return
+		}
+		places := append([]string{plan.Root, plan.InstallDir}, plan.OutputDirs...)
+		if plan.Worker == nil {
+			require.NotEmpty(t, plan.OutputDirs)
+		} else {
+			require.True(t, plan.NeedsSandbox())
+			places = append(places, plan.Worker.Settings)
+			for _, output := range plan.Worker.Outputs {
+				places = append(places, output.Main, output.Assets)
+			}
+		}
+		for _, place := range places {
+			require.False(t, strings.HasPrefix(place, "/") || strings.Contains("/"+place+"/", "/../"), "%q leaves the project", place)
+		}
+	})
+}
