@@ -72,9 +72,29 @@ func startDispatcher(ctx context.Context, s *system, worker string) (*server, er
 	if err != nil {
 		return nil, err
 	}
+	home, err := s.ownFolder("dispatcher")
+	if err != nil {
+		return nil, err
+	}
 	return startServer(ctx, "the dispatcher", addr, worker+".localhost", child.Options{
-		Path: filepath.Join(s.bin, "slipway"), Args: []string{"dispatcher"}, Env: s.environment("SLIPWAY_DISPATCHER_ADDR=" + addr),
+		Path: filepath.Join(s.bin, "slipway"), Args: []string{"dispatcher"},
+		Env: s.environment("SLIPWAY_DISPATCHER_ADDR="+addr, "SLIPWAY_DATA_DIR="+home),
 	})
+}
+
+// ownFolder is a data folder for one more role: blobs and key are the system's,
+// the rest belongs to one process.
+func (s *system) ownFolder(name string) (string, error) {
+	home := s.data + "-" + name
+	if err := os.MkdirAll(home, 0o755); err != nil {
+		return "", err
+	}
+	for _, shared := range []string{"blobs", "secret.key"} {
+		if err := os.Symlink(filepath.Join(s.data, shared), filepath.Join(home, shared)); err != nil && !errors.Is(err, os.ErrExist) {
+			return "", err
+		}
+	}
+	return home, nil
 }
 
 // nginxConfig is what an operator who wants speed would write: a worker for each
