@@ -279,7 +279,7 @@ func TestRun_assetsNeverShowTheServersSide(t *testing.T) {
 		"site/_worker.js/index.js": hello, "site/wrangler.toml": "x=1", "site/.dev.vars": "S=1", "site/.env.local": "S=1", "site/deep/.env": "S=1",
 		"site/node_modules/a/b.js": "1", "site/.git/config": "1", "site/index.html": "<p>", "site/_headers": "/*", "site/_redirects": "", "site/_routes.json": "{}",
 		"site/drafts/a.html": "", "site/drafts/keep.html": "", "site/logs/x.log": "", "site/.well-known/x": "",
-		"site/.assetsignore": "# what stays\n/drafts/*\n!/drafts/keep.html\n*.log\nlogs/\n",
+		"site/.assetsignore": "# what stays\n/drafts/*\n!/drafts/keep.html\n_headers\n_redirects\n*.log\nlogs/\n",
 	})
 	require.Equal(t, []string{".well-known/x", "_headers", "_redirects", "_routes.json", "drafts/keep.html", "index.html"}, b.assets())
 }

@@ -29,8 +29,7 @@ type plan struct {
 	pages bool
 }
 
-// find reads the settings that count after the build and finds what they name.
-// ErrNoWorker when nothing says that there is a worker.
+// find reads the settings that count after the build.
 func find(workspace string, req Request) (*plan, error) {
 	p := &plan{workspace: workspace, root: filepath.Join(workspace, filepath.FromSlash(req.Root))}
 	if err := p.readSettings(req.Settings); err != nil {
@@ -53,8 +52,11 @@ func (p *plan) readSettings(own string) error {
 		return nil
 	}
 	content, err := os.ReadFile(file)
-	if err != nil {
+	switch {
+	case err != nil && generated:
 		return models.Errorf(models.CodeBuildFailed, "%s names %s, which is not there after the build.", redirectFile, p.show(file))
+	case err != nil:
+		return models.Errorf(models.CodeBuildFailed, "%s is not there any more after the build.", p.show(file))
 	}
 	p.Settings, err = parseSettings(p.show(file), content, generated)
 	p.dir = filepath.Dir(file)
@@ -94,32 +96,35 @@ func (p *plan) locate(outputs []Output) error {
 	if p.Assets != nil && p.Assets.Directory != "" {
 		p.assets = p.path(p.Assets.Directory)
 	}
-	if p.Main != "" {
-		p.main = p.path(p.Main)
-		if !isFile(p.main) {
-			if p.main += "/index.js"; filepath.Base(p.path(p.Main)) != "_worker.js" || !isFile(p.main) {
-				return p.errorf("main is %q, which is not there after the build. Set it to the worker's first file", p.Main)
-			}
-			p.main = filepath.Dir(p.main)
-		}
-	} else if err := p.takeOutput(outputs); err != nil {
+	if err := p.locateMain(outputs); err != nil {
 		return err
 	}
 	if p.Assets != nil && p.assets == "" {
 		return p.errorf("\"assets\" names no directory. Set assets.directory to the folder with the files")
 	}
-	if p.assets != "" {
-		if err := p.checkAssets(); err != nil {
-			return err
-		}
+	if err := p.checkAssets(); err != nil {
+		return err
 	}
 	if p.main == "" && p.assets == "" {
 		return ErrNoWorker
 	}
-	if p.main != "" && strings.HasSuffix(p.main, ".py") {
-		return p.errorf("main is a Python file; workers are written in JavaScript or TypeScript here")
-	}
 	return nil
+}
+
+func (p *plan) locateMain(outputs []Output) error {
+	if p.Main == "" {
+		return p.takeOutput(outputs)
+	}
+	p.main = p.path(p.Main)
+	switch {
+	case filepath.Ext(p.main) == ".py":
+		return p.errorf("main is a Python file; workers are written in JavaScript or TypeScript here")
+	case isFile(p.main):
+		return nil
+	case filepath.Base(p.main) == pagesWorker && isFile(filepath.Join(p.main, "index.js")):
+		return nil
+	}
+	return p.errorf("main is %q, which is not there after the build. Set it to the worker's first file", p.Main)
 }
 
 // takeOutput takes the first worker that a framework, or a build for Pages, left.
@@ -132,7 +137,7 @@ func (p *plan) takeOutput(outputs []Output) error {
 		if p.assets == "" {
 			p.assets, p.pages = dir, true
 		}
-		if main := filepath.Join(dir, "_worker.js"); exists(main) {
+		if main := filepath.Join(dir, pagesWorker); exists(main) {
 			p.main, p.pages = main, true
 		}
 		return nil
@@ -143,7 +148,7 @@ func (p *plan) takeOutput(outputs []Output) error {
 			continue
 		}
 		// Frameworks give the file; a folder of that name is known as one module.
-		if dir := filepath.Dir(main); filepath.Base(dir) == "_worker.js" && filepath.Base(main) == "index.js" {
+		if dir := filepath.Dir(main); filepath.Base(dir) == pagesWorker && filepath.Base(main) == "index.js" {
 			main = dir
 		}
 		p.main, p.pages = main, true
@@ -158,19 +163,22 @@ func (p *plan) takeOutput(outputs []Output) error {
 }
 
 func (p *plan) checkAssets() error {
+	if p.assets == "" {
+		return nil
+	}
 	inside, err := filepath.Rel(p.workspace, p.assets)
-	if err != nil || inside == ".." || strings.HasPrefix(inside, "../") {
+	if err != nil || !filepath.IsLocal(inside) {
 		return p.errorf("the folder of the assets, %s, is outside the project", p.show(p.assets))
 	}
-	if stat, err := os.Stat(p.assets); err != nil || !stat.IsDir() {
-		if p.Main == "" && p.main == "" {
-			return p.errorf("the folder of the assets, %s, is not there after the build", p.show(p.assets))
-		}
-		// A worker's build that made no files is no mistake: Vite makes the folder
-		// only when there is something to put in.
-		p.note("the folder of the assets, %s, is not there after the build", p.show(p.assets))
-		p.assets = ""
+	if stat, err := os.Stat(p.assets); err == nil && stat.IsDir() {
+		return nil
 	}
+	if p.main == "" {
+		return p.errorf("the folder of the assets, %s, is not there after the build", p.show(p.assets))
+	}
+	// No mistake: Vite makes the folder only when there is something to put in.
+	p.note("the folder of the assets, %s, is not there after the build", p.show(p.assets))
+	p.assets = ""
 	return nil
 }
 

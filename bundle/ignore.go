@@ -15,12 +15,13 @@ const (
 )
 
 // Ignored gives the test of an IgnoreFile's content: whether the file of that
-// path is not to be served. The IgnoreFile itself never is.
+// path is not to be taken. The IgnoreFile itself never is. _headers and
+// _redirects always are: they are rules, no assets, and build tools list them.
 func Ignored(content []byte) func(name string) bool {
 	list := parseIgnore(string(content))
 	return func(name string) bool {
-		if name == IgnoreFile {
-			return true
+		if name == IgnoreFile || isRules(name) {
+			return name == IgnoreFile
 		}
 		for at, char := range name {
 			if char == '/' && list.match(name[:at], true) {
@@ -30,6 +31,8 @@ func Ignored(content []byte) func(name string) bool {
 		return list.match(name, false)
 	}
 }
+
+func isRules(name string) bool { return name == "_headers" || name == "_redirects" }
 
 // ignoreList is an .assetsignore, in the syntax of .gitignore
 // (https://git-scm.com/docs/gitignore#_pattern_format).

@@ -148,7 +148,7 @@ func (p *plan) worker(code *code) (*models.WorkerBundle, error) {
 func (p *plan) pagesRoutes() ([]string, error) {
 	content, err := os.ReadFile(filepath.Join(p.assets, routesFile))
 	if err != nil {
-		if filepath.Base(p.main) == "_worker.js" {
+		if filepath.Base(p.main) == pagesWorker {
 			return []string{"/*"}, nil
 		}
 		return nil, nil

@@ -163,8 +163,8 @@ func TestIgnoreList_readsGitsSyntax(t *testing.T) {
 	}
 	require.True(t, list.match("dir", true))
 	require.True(t, list.match("s/dir", true))
-	ignored := Ignored([]byte("dir/\n!dir/kept.txt\n*.log"))
-	for name, want := range map[string]bool{IgnoreFile: true, "dir/kept.txt": true, "a/dir/b/c": true, "a.log": true, "dirt/x": false, "index.html": false} {
+	ignored := Ignored([]byte("dir/\n!dir/kept.txt\n*.log\n_*"))
+	for name, want := range map[string]bool{IgnoreFile: true, "dir/kept.txt": true, "a/dir/b/c": true, "a.log": true, "dirt/x": false, "index.html": false, "_headers": false, "_redirects": false, "a/_headers": true} {
 		require.Equal(t, want, ignored(name), name)
 	}
 }

@@ -34,7 +34,7 @@ func (p *plan) stageAssets(dir string) error {
 		if err != nil {
 			return err
 		}
-		if p.notServed(file, name) || ignored.match(name, entry.IsDir()) {
+		if p.notServed(file, name) || (!isRules(name) && ignored.match(name, entry.IsDir())) {
 			if entry.IsDir() {
 				return fs.SkipDir
 			}
