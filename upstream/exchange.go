@@ -73,7 +73,7 @@ func (x *exchange) run(c *conn) (err error) {
 	reusable := false
 	defer func() {
 		// Without the upload nobody else uses the connection or the client's body.
-		complete := x.upload.stop()
+		complete := x.upload.stop(err == nil)
 		if !left() {
 			reusable = false
 		}

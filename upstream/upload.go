@@ -9,6 +9,9 @@ import (
 	"time"
 )
 
+// lingerTime is how long the rest of a body is read after its answer.
+const lingerTime = 500 * time.Millisecond
+
 const (
 	uploadBytes = 32 << 10
 	// chunkHead is room for a chunk's size, chunkTail for its end.
@@ -83,31 +86,44 @@ func (u *upload) answered() {
 }
 
 // stop ends the sending, and says whether the body was sent whole. Afterwards
-// nobody reads the client's body. It is called when the answer is over.
-func (u *upload) stop() (complete bool) {
-	if u == nil {
+// nobody reads the client's body. It is called when the answer is over, which
+// answered says has gone well.
+func (u *upload) stop(answered bool) (complete bool) {
+	if u == nil || u.finished() {
 		return true
 	}
+	http1 := u.x.r.ProtoMajor == 1
 	if !u.started {
-		if u.x.r.ProtoMajor == 1 {
+		if http1 {
 			// net/http would wait for a body that nobody asked for.
 			_ = u.control.SetReadDeadline(time.Now())
 		}
 		return false
 	}
-	select {
-	case <-u.done:
-		return u.complete
-	default:
+	linger := answered && http1
+	if linger && u.control.Flush() != nil {
+		linger = false
+	}
+	until := time.Now()
+	if linger {
+		until = until.Add(lingerTime)
 	}
 	u.mu.Lock()
-	u.final, u.stopped = true, true
+	// When the request's context has ended, reading the body failed, or will with
+	// the same error; then that error is the cause.
+	u.final, u.stopped = true, u.x.r.Context().Err() == nil
 	_ = u.conn.Close()
-	if err := u.control.SetReadDeadline(time.Now()); err != nil {
+	if err := u.control.SetReadDeadline(until); err != nil {
 		_ = u.x.r.Body.Close()
 	}
 	u.mu.Unlock()
 	<-u.done
+	if linger {
+		// Closing a connection on which the client still sends would reset it, and
+		// the answer with it, before the client has read it.
+		_, _ = io.Copy(io.Discard, u.x.r.Body)
+		_ = u.control.SetReadDeadline(time.Now())
+	}
 	return false
 }
 
