@@ -98,7 +98,7 @@ func TestOpenAPI_everyRouteDocumentsItsErrorsInTheEnvelope(t *testing.T) {
 			}
 		}
 	}
-	require.Equal(t, 27, operations)
+	require.Equal(t, 31, operations)
 
 	envelope := doc.Components.Schemas["Error"]
 	require.ElementsMatch(t, []any{"success", "error", "message", "timestamp"}, envelope["required"])

@@ -99,7 +99,7 @@ func TestAuth_everyRouteThatIsNotPublicNeedsAToken(t *testing.T) {
 			require.True(t, strings.HasPrefix(a.header.Get("WWW-Authenticate"), "Bearer"), endpoint)
 		}
 	}
-	require.Equal(t, 24, checked)
+	require.Equal(t, 28, checked)
 	require.Equal(t, 200, g.do("GET", "/projects", nil, header{"Authorization": "bearer " + g.token}).status)
 }
 
