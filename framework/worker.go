@@ -80,21 +80,28 @@ func (p *Plan) takeWorker(made workerRule) {
 	}
 }
 
-// planStaticWorker looks for a worker beside files that are not built: one that
-// the settings name, or the _worker.js of Cloudflare Pages
-// (https://developers.cloudflare.com/pages/functions/advanced-mode/).
+// planStaticWorker is about files that are not built: how wrangler's settings
+// want them served, and whether there is a worker beside them, the _worker.js of
+// Cloudflare Pages (https://developers.cloudflare.com/pages/functions/advanced-mode/).
 func (p project) planStaticWorker(plan *Plan) {
-	if w := p.wrangler; w != nil && w.Assets != nil {
-		plan.HTMLHandling = w.Assets.HTMLHandling
-		plan.NotFoundHandling = NotFoundNone // as on Cloudflare
-		if w.Assets.NotFoundHandling != "" {
-			plan.NotFoundHandling = w.Assets.NotFoundHandling
-		}
-	}
 	for _, dir := range plan.OutputDirs {
 		if main := path.Join(dir, "_worker.js"); p.has(main) || p.has(path.Join(main, "index.js")) {
 			plan.Worker = &WorkerPlan{Settings: p.wranglerName, Outputs: []WorkerOutput{{Main: main, Assets: dir}}, Required: true}
 			plan.NoOutput = noWorkerAdvice
+			return
+		}
+	}
+	w := p.wrangler
+	switch {
+	case w == nil:
+	case w.PagesOutput != "" || p.has(path.Join(plan.OutputDirs[0], ".assetsignore")):
+		plan.Worker = &WorkerPlan{Settings: p.wranglerName} // the bundler knows how
+	case w.Assets != nil:
+		plan.Notes = append(plan.Notes, w.Notes...)
+		plan.HTMLHandling = w.Assets.HTMLHandling
+		plan.NotFoundHandling = NotFoundNone // as on Cloudflare
+		if w.Assets.NotFoundHandling != "" {
+			plan.NotFoundHandling = w.Assets.NotFoundHandling
 		}
 	}
 }

@@ -120,6 +120,11 @@ func TestDetect_settingsWithoutAMainSayHowFilesAreServed(t *testing.T) {
 	require.Equal(t, "drop-trailing-slash", plan.HTMLHandling)
 	require.False(t, plan.NeedsSandbox())
 
+	ignoring := detect(t, memory{"wrangler.jsonc": settings, "site/index.html": "", "site/.assetsignore": "drafts"})
+	require.Equal(t, &framework.WorkerPlan{Settings: "wrangler.jsonc"}, ignoring.Worker, "the bundler knows what is left out")
+	pages := detect(t, memory{"wrangler.toml": "pages_build_output_dir = './site'", "site/index.html": ""})
+	require.Equal(t, &framework.WorkerPlan{Settings: "wrangler.toml"}, pages.Worker)
+
 	plan = detect(t, memory{"wrangler.jsonc": settings, "package.json": viteManifest})
 	require.Equal(t, "vite", plan.Framework)
 	require.Equal(t, &framework.WorkerPlan{Settings: "wrangler.jsonc"}, plan.Worker, "the build may leave files only")
