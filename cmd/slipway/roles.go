@@ -7,16 +7,13 @@ import (
 	"net"
 	"os"
 	"path/filepath"
-	"runtime/debug"
 	"time"
 
-	"golang.org/x/sync/errgroup"
 	"golang.org/x/sys/unix"
 
 	"github.com/slipwayhq/slipway/activities"
 	"github.com/slipwayhq/slipway/api"
 	"github.com/slipwayhq/slipway/dispatcher"
-	"github.com/slipwayhq/slipway/edge"
 	"github.com/slipwayhq/slipway/models"
 	"github.com/slipwayhq/slipway/sandbox"
 	"github.com/slipwayhq/slipway/sandbox/oci"
@@ -96,7 +93,7 @@ func (p *platform) serveWorker(ctx context.Context, started func()) error {
 		return err
 	}
 	if workers.serving.Load() == nil {
-		files, err := p.newDispatcher(workers)
+		files, err := p.newDispatcher(workers, dispatcher.HTTPS{})
 		if err != nil {
 			return err
 		}
@@ -156,80 +153,4 @@ func installToolchain(ctx context.Context) (toolchain.Toolchain, error) {
 		return toolchain.Toolchain{}, err
 	}
 	return toolchain.Install(ctx, dir, os.Stderr)
-}
-
-// newDispatcher makes a dispatcher that sends requests to these workers.
-func (p *platform) newDispatcher(workers edge.Workers) (*dispatcher.Dispatcher, error) {
-	c := p.config
-	return dispatcher.New(dispatcher.Options{
-		Domain: c.Dispatch.Domain, OwnHosts: c.Dispatch.OwnHosts, Reserved: c.Dispatch.ReservedNames(), Namespace: c.Dispatch.Namespace,
-		Version: version, Environment: c.Environment,
-		Routes: p.store, Invalidations: p.store, Presence: p.store, Blobs: p.blobs, Workers: workers,
-		Database: p.store, Storage: p.blobs, Log: p.log,
-		Limits: dispatcher.Limits{CacheBytes: c.Dispatch.CacheBytes},
-	})
-}
-
-// serveDispatcher answers visitors on the listener until ctx ends.
-func (p *platform) serveDispatcher(ctx context.Context, listener net.Listener) error {
-	workers, err := p.edge(ctx)
-	if err != nil {
-		return err
-	}
-	d, err := p.newDispatcher(workers)
-	if err != nil {
-		return err
-	}
-	workers.serving.Store(d)
-	relaxGC()
-	p.log.WithField("addr", listener.Addr()).Info("dispatcher listens")
-	group, ctx := errgroup.WithContext(ctx)
-	group.Go(func() error { return d.Run(ctx) })
-	group.Go(func() error { return serveHTTP(ctx, d.Server(), listener) })
-	return group.Wait()
-}
-
-// clientConnections is the setting as the dispatcher takes it, where 0 asks for
-// the default and a negative number for no bound.
-func clientConnections(setting int) int {
-	if setting == 0 {
-		return -1
-	}
-	return setting
-}
-
-// relaxGC trades memory for processor time: what a dispatcher keeps lives long
-// (manifests, files), what a request allocates dies at once, so collecting at
-// twice the live heap mostly looks at the same files again. GOGC overrides it.
-func relaxGC() {
-	if os.Getenv("GOGC") == "" {
-		debug.SetGCPercent(400)
-	}
-}
-
-// drainTimeout is how long answers under way may take after a stop.
-const drainTimeout = 10 * time.Second
-
-// httpServer is an http.Server, or one that is used alike.
-type httpServer interface {
-	Serve(net.Listener) error
-	Shutdown(context.Context) error
-	Close() error
-}
-
-func serveHTTP(ctx context.Context, server httpServer, listener net.Listener) error {
-	ended := make(chan error, 1)
-	go func() { ended <- server.Serve(listener) }()
-	select {
-	case err := <-ended:
-		return err
-	case <-ctx.Done():
-	}
-	drain, cancel := context.WithTimeout(context.WithoutCancel(ctx), drainTimeout)
-	defer cancel()
-	if err := server.Shutdown(drain); err != nil {
-		_ = server.Close()
-	}
-	<-ended
-	return nil
 }

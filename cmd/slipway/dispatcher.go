@@ -1,0 +1,152 @@
+package main
+
+import (
+	"context"
+	"net"
+	"net/http"
+	"os"
+	"path/filepath"
+	"runtime/debug"
+	"strconv"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"github.com/slipwayhq/slipway/certs"
+	"github.com/slipwayhq/slipway/config"
+	"github.com/slipwayhq/slipway/dispatcher"
+	"github.com/slipwayhq/slipway/edge"
+)
+
+// newDispatcher makes a dispatcher that sends requests to these workers.
+func (p *platform) newDispatcher(workers edge.Workers, https dispatcher.HTTPS) (*dispatcher.Dispatcher, error) {
+	c := p.config
+	return dispatcher.New(dispatcher.Options{
+		Domain: c.Dispatch.Domain, OwnHosts: c.Dispatch.OwnHosts, Reserved: c.Dispatch.ReservedNames(), Namespace: c.Dispatch.Namespace,
+		Version: version, Environment: c.Environment,
+		Routes: p.store, Invalidations: p.store, Presence: p.store, Blobs: p.blobs, Workers: workers, HTTPS: https,
+		Database: p.store, Storage: p.blobs, Log: p.log,
+		Limits: dispatcher.Limits{
+			CacheBytes: c.Dispatch.CacheBytes, HeaderBytes: c.Dispatch.MaxHeader, RequestBytes: c.Dispatch.MaxBody,
+			ClientConnections: clientConnections(c.Dispatch.ClientConnections),
+		},
+		AccessLog: dispatcher.AccessLog{Requests: c.Dispatch.AccessLog, JSON: c.LogFormat == "json", Output: p.log.Out},
+	})
+}
+
+// clientConnections is the setting as the dispatcher takes it, where 0 asks for
+// the default and a negative number for no bound.
+func clientConnections(setting int) int {
+	if setting == 0 {
+		return -1
+	}
+	return setting
+}
+
+// serveDispatcher answers visitors on the listener, and over HTTPS when that is
+// set up, until ctx ends.
+func (p *platform) serveDispatcher(ctx context.Context, listener net.Listener) error {
+	workers, err := p.edge(ctx)
+	if err != nil {
+		return err
+	}
+	var https dispatcher.HTTPS
+	var certificates *certs.Certs
+	var secure net.Listener
+	if p.config.TLS.Addr != "" {
+		if secure, err = listen(p.config.TLS.Addr, "DISPATCH_TLS_ADDR"); err != nil {
+			return err
+		}
+		defer secure.Close()
+		if certificates, err = p.newCerts(); err != nil {
+			return err
+		}
+		https = httpsOf(p.config, certificates)
+	}
+	d, err := p.newDispatcher(workers, https)
+	if err != nil {
+		return err
+	}
+	workers.serving.Store(d)
+	relaxGC()
+	p.log.WithField("addr", listener.Addr()).Info("dispatcher listens")
+	group, ctx := errgroup.WithContext(ctx)
+	group.Go(func() error { return d.Run(ctx) })
+	server := d.Server()
+	group.Go(func() error { return serveHTTP(ctx, server, func() error { return server.Serve(listener) }) })
+	if certificates != nil {
+		p.log.WithField("addr", secure.Addr()).Info("dispatcher listens for HTTPS")
+		group.Go(func() error { return certificates.Run(ctx) })
+		group.Go(func() error {
+			server := d.Server()
+			return serveHTTP(ctx, server, func() error { return server.ServeTLS(secure, certificates.TLSConfig()) })
+		})
+	}
+	return group.Wait()
+}
+
+// newCerts makes what answers with certificates: the wildcard of the domain, and
+// those of active custom domains.
+func (p *platform) newCerts() (*certs.Certs, error) {
+	c := p.config
+	return certs.New(certs.Options{
+		Domain: c.Dispatch.Domain, OwnHosts: c.Dispatch.OwnHosts, Allowed: p.store.DomainServes,
+		Rows: p.store, Key: p.key, LocalDir: filepath.Join(c.DataDir, "certs"), Log: p.log,
+		CertFile: c.TLS.CertFile, KeyFile: c.TLS.KeyFile,
+		DNS01:     certs.DNS01{Server: c.TLS.DNS01Server, Zone: c.TLS.DNS01Zone, KeyName: c.TLS.DNS01KeyName, KeySecret: c.TLS.DNS01KeySecret},
+		Directory: c.TLS.Directory, Email: c.TLS.Email, CAFile: c.TLS.CAFile,
+	})
+}
+
+func httpsOf(c config.Config, certificates *certs.Certs) dispatcher.HTTPS {
+	https := dispatcher.HTTPS{Challenge: certificates.HTTPChallenge, HSTS: c.TLS.HSTS}
+	if c.TLS.Redirect {
+		port := redirectPort(c)
+		https.Redirect = func(next http.Handler) http.Handler { return certs.Redirect(next, port) }
+	}
+	return https
+}
+
+// redirectPort is the port that visitors find HTTPS at: the one that is shown,
+// else the one that is listened on.
+func redirectPort(c config.Config) int {
+	if c.Dispatch.Scheme == "https" && c.Dispatch.Port != 0 {
+		return c.Dispatch.Port
+	}
+	if _, port, err := net.SplitHostPort(c.TLS.Addr); err == nil {
+		if number, err := strconv.Atoi(port); err == nil && number != 0 {
+			return number
+		}
+	}
+	return 443
+}
+
+// relaxGC trades memory for processor time: what a dispatcher keeps lives long
+// (manifests, files), what a request allocates dies at once, so collecting at
+// twice the live heap mostly looks at the same files again. GOGC overrides it.
+func relaxGC() {
+	if os.Getenv("GOGC") == "" {
+		debug.SetGCPercent(400)
+	}
+}
+
+// drainTimeout is how long answers under way may take after a stop.
+const drainTimeout = 10 * time.Second
+
+// serveHTTP serves until ctx ends and then lets answers under way end.
+func serveHTTP(ctx context.Context, server *dispatcher.Server, serve func() error) error {
+	ended := make(chan error, 1)
+	go func() { ended <- serve() }()
+	select {
+	case err := <-ended:
+		return err
+	case <-ctx.Done():
+	}
+	drain, cancel := context.WithTimeout(context.WithoutCancel(ctx), drainTimeout)
+	defer cancel()
+	if err := server.Shutdown(drain); err != nil {
+		_ = server.Close()
+	}
+	<-ended
+	return nil
+}
