@@ -114,16 +114,13 @@ func TestBuild_workerIsBundledInTheSandbox(t *testing.T) {
 func TestBuild_settingsWithAssetsAloneAreASiteOfFiles(t *testing.T) {
 	b := newBuilder(t)
 	in := b.sync(b.deployment(map[string]string{
-		"wrangler.toml": "[assets]\ndirectory = 'web'\nnot_found_handling = 'single-page-application'", "web/index.html": "<h1>hi</h1>", "src/secret.ts": "1",
+		"package.json":   `{ "scripts": { "build": "a tool" } }`,
+		"slipway.json":   `{ "installCommand": "", "buildCommand": "mkdir out && echo hi > out/index.html && ln -s /etc .slipway/worker && ln -s / .slipway/assets" }`,
+		"wrangler.jsonc": `{ "assets": { "directory": "out", "not_found_handling": "single-page-application" } }`,
 	}, nil))
-	if !in.Sync.NeedsSandbox { // the framework table knows the folder
-		in = b.build(in)
-		require.Equal(t, []string{"index.html"}, b.paths(in.Build.OutputDigest))
-		return
-	}
 	result, set := b.buildIn(in)
 	require.Nil(t, set.Worker)
-	require.Equal(t, []string{"index.html"}, b.paths(result.OutputDigest))
+	require.Equal(t, []string{"index.html"}, b.paths(result.OutputDigest), "what the build left in our folders is gone")
 	require.Equal(t, "single-page-application", set.Serve.NotFoundHandling)
 }
 
