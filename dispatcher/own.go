@@ -31,6 +31,7 @@ func (d *Dispatcher) ownRoutes() (http.Handler, error) {
 	gin.SetMode(gin.ReleaseMode)
 	router := gin.New()
 	router.RedirectTrailingSlash = false
+	router.UseRawPath = true // a path has one spelling
 	router.HandleMethodNotAllowed = true
 	readable := func(path string, handler gin.HandlerFunc) {
 		router.GET(path, handler)

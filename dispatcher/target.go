@@ -187,8 +187,9 @@ func cutPort(hostport string) (host string, ok bool) {
 		if end < 0 {
 			return "", false
 		}
-		port := hostport[end+1:]
-		return hostport[1:end], port == "" || (port[0] == ':' && isPort(port[1:]))
+		host, port := hostport[1:end], hostport[end+1:]
+		// Brackets are for IPv6 addresses and nothing else (RFC 3986 §3.2.2).
+		return host, strings.Contains(host, ":") && isAddress(host) && (port == "" || (port[0] == ':' && isPort(port[1:])))
 	}
 	host, port, found := strings.Cut(hostport, ":")
 	return host, host != "" && (!found || isPort(port))
