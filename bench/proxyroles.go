@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"os"
 	"os/signal"
+	"runtime/debug"
 	"runtime/pprof"
 	"strconv"
 	"syscall"
@@ -128,6 +129,7 @@ func serveProxying(args []string) (err error) {
 		}
 		defer pprof.StopCPUProfile()
 	}
+	debug.SetGCPercent(400) // as cmd/slipway does
 	listener, err := net.Listen("tcp", args[0])
 	if err != nil {
 		return err

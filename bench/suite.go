@@ -26,6 +26,7 @@ func sections() []section {
 		{"queries", keys(peerQuery, rowOneClient, rowManyClients), queryRows},
 		{"static", append(keys(peerNginx, staticRowNames()...), keys(peerCaddy, staticRowNames()...)...), staticRows},
 		{"proxy", append(keys(peerNginx, proxyRowNames()...), keys(peerCaddy, proxyRowNames()...)...), proxyRows},
+		{"worker", keys(peerWorkerd, rowWorkerMany, rowWorkerOne), workerRows},
 		{"tls", keys(peerTLS, rowHandshake, rowTLSMemory), tlsRows},
 	}
 }

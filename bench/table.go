@@ -12,7 +12,7 @@ type unit int
 
 const (
 	seconds unit = iota
-	// micros is microseconds of CPU per request.
+	// micros is microseconds per request, of CPU time or of the clock.
 	micros
 	// perSecond is a rate.
 	perSecond

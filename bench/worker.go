@@ -1,0 +1,141 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"net/url"
+	"os"
+	"path/filepath"
+
+	"github.com/slipwayhq/slipway/dev/child"
+	"github.com/slipwayhq/slipway/toolchain"
+)
+
+// What a request to a warm worker may take, in the time of bare workerd: 1 ÷ 0.6
+// of its requests a second with many clients, and the time of one with one.
+const (
+	aimWorkerMany = 1 / 0.6
+	aimWorkerOne  = 1.4
+)
+
+const (
+	peerWorkerd = "bare workerd serve"
+
+	rowWorkerMany = "worker, warm: time ÷ requests, 16 clients"
+	rowWorkerOne  = "worker, warm: a request, one client"
+)
+
+// workerScript answers about what a small API does.
+const workerScript = `export default {
+	async fetch(request) {
+		const url = new URL(request.url);
+		return Response.json({ method: request.method, path: url.pathname, items: Array.from({ length: 20 }, (_, id) => ({ id, name: "item " + id })) });
+	},
+};
+`
+
+const workerSettings = `{ "name": "bench-worker", "main": "index.js", "compatibility_date": "2026-11-01" }
+`
+
+// workerRows deploys a worker and asks it through the dispatcher, in turns with
+// the same script under workerd alone.
+func workerRows(ctx context.Context, b *bench) ([]row, error) {
+	p, err := b.system.newProject(ctx, b.system.account, "bench-worker")
+	if err != nil {
+		return nil, err
+	}
+	if _, err := p.deploy(ctx, []initFile{{"wrangler.jsonc", workerSettings}, {"index.js", workerScript}}); err != nil {
+		return nil, err
+	}
+	address, err := url.Parse(b.system.DispatcherURL)
+	if err != nil {
+		return nil, err
+	}
+	ours := &server{name: "the dispatcher", addr: net.JoinHostPort("127.0.0.1", address.Port()), host: p.worker + ".localhost"}
+	bare, err := startWorkerd(ctx, b)
+	if err != nil {
+		return nil, err
+	}
+	defer bare.stop()
+	c := staticCase{name: "worker", path: "/items", encoding: "identity", part: 1}
+	body, err := sameAnswer(ctx, c, ours, bare)
+	if err != nil {
+		return nil, err
+	}
+	many := row{name: rowWorkerMany, peer: peerWorkerd, unit: micros, aim: aimWorkerMany}
+	one := row{name: rowWorkerOne, peer: peerWorkerd, unit: micros, aim: aimWorkerOne}
+	for turn := range b.staticPairs + 1 {
+		var pairs [2]pair
+		for i, clients := range []int{staticClients, 1} {
+			for s, figure := range map[*server]*float64{ours: &pairs[i].ours, bare: &pairs[i].theirs} {
+				if *figure, err = s.timeOf(ctx, c, body, clients, b.requests/4); err != nil {
+					return nil, err
+				}
+			}
+		}
+		if turn == 0 && !b.quick {
+			continue // both are warm
+		}
+		many.pairs, one.pairs = append(many.pairs, pairs[0]), append(one.pairs, pairs[1])
+	}
+	rows := []row{many, one}
+	for i := range rows {
+		if rows[i].missed() {
+			rows[i].look = "  the proxy rows say what the dispatcher itself spends; the rest is the sandbox and the scheduler's"
+		}
+	}
+	return rows, nil
+}
+
+// timeOf is the median time of a request, in microseconds of wall clock divided
+// by the requests made meanwhile, over short batches.
+func (s *server) timeOf(ctx context.Context, c staticCase, body int64, clients, requests int) (float64, error) {
+	const batches = 20
+	var times []float64
+	for range batches {
+		l := newLoad(s.addr, s.host, c.path, c.encoding, clients, max(clients, requests/batches))
+		made, took, err := l.run(ctx, body)
+		if err != nil {
+			return 0, fmt.Errorf("%s: %w", s.name, err)
+		}
+		times = append(times, took.Seconds()*1e6/float64(made))
+	}
+	return median(times), nil
+}
+
+const workerdBenchConfig = `using Workerd = import "/workerd/workerd.capnp";
+const config :Workerd.Config = (
+  services = [ (name = "main", worker = .main) ],
+  sockets = [ (name = "http", address = "%s", http = (), service = "main") ],
+);
+const main :Workerd.Worker = (
+  modules = [ (name = "worker", esModule = embed "worker.js") ],
+  compatibilityDate = "2026-11-01",
+);
+`
+
+// startWorkerd runs the script under workerd alone: no sandbox, no dispatcher.
+func startWorkerd(ctx context.Context, b *bench) (*server, error) {
+	dir, err := toolchain.DefaultDir()
+	if err != nil {
+		return nil, err
+	}
+	tools, err := toolchain.Install(ctx, dir, os.Stderr)
+	if err != nil {
+		return nil, err
+	}
+	addr, err := freeAddr()
+	if err != nil {
+		return nil, err
+	}
+	home := filepath.Join(b.dir, "workerd")
+	config, err := writeConfig(home, "config.capnp", fmt.Sprintf(workerdBenchConfig, addr))
+	if err != nil {
+		return nil, err
+	}
+	if _, err := writeConfig(home, "worker.js", workerScript); err != nil {
+		return nil, err
+	}
+	return startServer(ctx, "workerd", addr, addr, child.Options{Path: tools.Tool("workerd"), Args: []string{"serve", config}})
+}
