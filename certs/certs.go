@@ -8,7 +8,7 @@
 //
 // certmagic does the work with the authority: accounts, orders, challenges,
 // renewal windows, OCSP. What is served from memory is kept apart from its
-// cache, in a form that costs two kilobytes a certificate.
+// cache, in a form that costs a third of it.
 //
 // The files, in reading order: handshake.go chooses a certificate, fetch.go gets
 // one that is not in memory, upkeep.go renews; engine.go sets certmagic up;
