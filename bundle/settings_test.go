@@ -23,7 +23,7 @@ func TestParseSettings_namesWhatItCannotHonour(t *testing.T) {
 		{"w.json", `{"name":"me","services":[{"binding":"ME","service":"me"},{"binding":"API","service":"me","entrypoint":"Api"}]}`, `"services" (API) is not supported but for a worker's own name`},
 		{"w.json", `{"ai":{"binding":"AI"}}`, `"ai" (AI) is not supported`},
 		{"w.json", `{"site":{"bucket":"./public"}}`, `name the folder in assets.directory`},
-		{"w.json", `{"compatability_date":"2026-01-01"}`, `the setting "compatability_date" is not known here`},
+		{"w.json", `{"compat_date":"2026-01-01"}`, `the setting "compat_date" is not known here`},
 		{"w.json", `{"assets":{"directory":"x","serve_directly":true}}`, `"assets.serve_directly" is not known here`},
 		{"w.json", `{"assets":{"directory":"x","html_handling":"never"}}`, `"assets.html_handling" must be one of auto-trailing-slash`},
 		{"w.json", `{"assets":{"directory":"x","run_worker_first":["api/*"]}}`, `"assets.run_worker_first" has the pattern "api/*"; it must begin with "/" or "!/"`},
