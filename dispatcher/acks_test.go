@@ -60,7 +60,7 @@ func newFleet(t *testing.T, releases int) *fleet {
 	ctx, cancel := context.WithCancel(context.Background())
 	var running sync.WaitGroup
 	for range 2 {
-		d, err := dispatcher.New(dispatcher.Options{Domain: "localhost", Routes: store, Invalidations: store, Presence: store, Blobs: blobs, Log: log})
+		d, err := dispatcher.New(dispatcher.Options{Domain: "localhost", Routes: store, Invalidations: store, Presence: store, Counts: store, Blobs: blobs, Log: log})
 		require.NoError(t, err)
 		running.Go(func() { _ = d.Run(ctx) })
 		f.dispatchers = append(f.dispatchers, d)

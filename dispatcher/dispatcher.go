@@ -78,7 +78,9 @@ type Options struct {
 	// Presence, when there is one, is told that this dispatcher serves and which
 	// changes of routes it has taken note of.
 	Presence Presence
-	Blobs    Blobs
+	// Counts, when there is one, is told how the releases of rollouts do.
+	Counts Counts
+	Blobs  Blobs
 	// Workers runs releases with server code; nil where there are none.
 	Workers edge.Workers
 	// Database and Storage are what /health/detailed asks; nil ones are not checked.
@@ -164,6 +166,7 @@ type Dispatcher struct {
 	hosts    hosts
 	routes   *routeTable
 	acks     *acks
+	counts   *releaseCounts
 	releases *releases
 	bodies   *bodies
 	own      http.Handler
@@ -187,6 +190,7 @@ func New(opts Options) (*Dispatcher, error) {
 		opts:     opts,
 		hosts:    newHosts(opts.Domain, opts.OwnHosts, opts.Reserved),
 		routes:   newRouteTable(opts.Routes, opts.Log),
+		counts:   newReleaseCounts(opts.Counts, opts.Log),
 		releases: newReleases(opts.Blobs, opts.Limits.CacheBytes/4),
 		bodies:   newBodies(opts.Blobs, opts.Limits.CacheBytes-opts.Limits.CacheBytes/4, opts.Limits.CachedFileBytes),
 		access:   newAccessLog(opts.AccessLog),
@@ -206,6 +210,7 @@ func (d *Dispatcher) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	x := exchange{w: w, r: r, requestID: requestID(r)}
 	w.Header()["X-Request-Id"] = []string{x.requestID}
 	defer d.logAccess(&x, time.Now())
+	defer d.counts.answered(&x)
 	defer d.recovered(&x)
 	if d.refused(&x) {
 		return
@@ -231,6 +236,8 @@ type exchange struct {
 	// status, worker and releaseID are for the access log.
 	status            int
 	worker, releaseID string
+	// rollout is set when the route has two releases.
+	rollout *rollout
 }
 
 // refused answers requests that no target should see.
@@ -274,6 +281,9 @@ func (d *Dispatcher) serveTarget(x *exchange, target target) {
 	if err != nil {
 		d.failRoute(x, target, err)
 		return
+	}
+	if route.CanaryPercent > 0 {
+		route = d.choose(x, target, route)
 	}
 	x.worker, x.releaseID = route.WorkerName, route.ReleaseID
 	release, err := d.releases.get(x.r.Context(), route)

@@ -22,6 +22,7 @@ func (d *Dispatcher) serveAnswer(x *exchange, target target, release *release, a
 		x.status = answer.Status
 		answer.Apply(x.w.Header())
 		guard(x.w.Header(), target)
+		x.rollout.apply(x.w.Header(), x.r.TLS != nil)
 		writePage(x, answer.Status, "Not found", "This site has no page at this address.")
 		return
 	}
@@ -39,6 +40,7 @@ func (d *Dispatcher) serveAnswer(x *exchange, target target, release *release, a
 	header := x.w.Header()
 	answer.Apply(header)
 	guard(header, target)
+	x.rollout.apply(header, x.r.TLS != nil)
 	x.status = answer.Status
 	x.w.WriteHeader(answer.Status)
 	d.send(x.w, body, answer.Body.Length)

@@ -104,6 +104,8 @@ func (d *Dispatcher) forwarding(x *exchange, target target) upstream.Forwarding 
 	if target.prefix != "" {
 		host, drop = d.workerHost(target.name, x.r.Host), strangersAndCookie
 		set = append(set, upstream.Header{Name: "X-Forwarded-Prefix", Value: target.prefix})
+	} else {
+		dropBucket(x.r.Header)
 	}
 	limits := &d.opts.Limits
 	return upstream.Forwarding{
@@ -121,6 +123,9 @@ func (d *Dispatcher) forwarding(x *exchange, target target) upstream.Forwarding 
 			if target.prefix != "" {
 				prefixLocation(header, target.prefix)
 				guard(header, target)
+			}
+			if x.status != 0 {
+				x.rollout.apply(header, x.r.TLS != nil)
 			}
 		},
 		MaxBody:       limits.RequestBytes,
@@ -174,6 +179,7 @@ func (d *Dispatcher) failForward(x *exchange, err, cause error) {
 	_ = errors.As(err, &failed)
 	if failed.Began {
 		if failed.Stage != upstream.StageClient {
+			x.rollout.breakOff()
 			d.noteWorker(x, cause).Info("a worker's answer broke off")
 		}
 		if x.status == http.StatusSwitchingProtocols {

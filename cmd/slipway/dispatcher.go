@@ -24,7 +24,7 @@ func (p *platform) newDispatcher(workers edge.Workers, https dispatcher.HTTPS) (
 	return dispatcher.New(dispatcher.Options{
 		Domain: c.Dispatch.Domain, OwnHosts: c.Dispatch.OwnHosts, Reserved: c.Dispatch.ReservedNames(), Namespace: c.Dispatch.Namespace,
 		Version: version, Environment: c.Environment,
-		Routes: p.store, Invalidations: p.store, Presence: p.store, Blobs: p.blobs, Workers: workers, HTTPS: https,
+		Routes: p.store, Invalidations: p.store, Presence: p.store, Counts: p.store, Blobs: p.blobs, Workers: workers, HTTPS: https,
 		Database: p.store, Storage: p.blobs, Log: p.log,
 		Limits: dispatcher.Limits{
 			CacheBytes: c.Dispatch.CacheBytes, HeaderBytes: c.Dispatch.MaxHeader, RequestBytes: c.Dispatch.MaxBody,
