@@ -173,7 +173,7 @@ func TestWorkerd_webSocketsAreTunnelled(t *testing.T) {
 			defer cancel()
 			socket, _, err := websocket.Dial(ctx, address, &websocket.DialOptions{HTTPClient: client})
 			require.NoError(t, err)
-			defer socket.CloseNow()
+			defer func() { _ = socket.CloseNow() }()
 			socket.SetReadLimit(2 << 20)
 			for _, message := range []string{"hello", strings.Repeat("x", 1<<20), ""} {
 				require.NoError(t, socket.Write(ctx, websocket.MessageText, []byte(message)))

@@ -43,7 +43,7 @@ func newConn(c net.Conn) *conn {
 	connection.peek = func(fd uintptr) bool {
 		var one [1]byte
 		_, _, err := syscall.Recvfrom(int(fd), one[:], syscall.MSG_PEEK|syscall.MSG_DONTWAIT)
-		connection.idle = err == syscall.EAGAIN //nolint:errorlint // an errno as the kernel gives it
+		connection.idle = err == syscall.EAGAIN
 		return true
 	}
 	return connection

@@ -1,0 +1,137 @@
+package dispatcher_test
+
+import (
+	"bufio"
+	"io"
+	"net"
+	"net/http"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/slipwayhq/slipway/assets"
+	"github.com/slipwayhq/slipway/dispatcher"
+	"github.com/slipwayhq/slipway/models"
+)
+
+func TestHostile_ambiguousRequestsNeverReachAWorker(t *testing.T) {
+	var reached atomic.Int64
+	w, _ := newHybrid(t, serveUnix(t, func(w http.ResponseWriter, r *http.Request) {
+		_, _ = io.Copy(io.Discard, r.Body)
+		reached.Add(1)
+	}), nil)
+	w.deployWorker("my-app", assets.Config{}, files{}, models.WorkerBundle{})
+	const head = "POST / HTTP/1.1\r\nHost: my-app.localhost\r\n"
+	const hidden = "GET /hidden HTTP/1.1\r\nHost: my-app.localhost\r\n\r\n"
+	for name, request := range map[string]string{
+		"length and chunks":     head + "Content-Length: 6\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n" + hidden,
+		"chunks and length":     head + "Transfer-Encoding: chunked\r\nContent-Length: 6\r\n\r\n0\r\n\r\n" + hidden,
+		"two lengths":           head + "Content-Length: 6\r\nContent-Length: 5\r\n\r\nabcdef" + hidden,
+		"list of lengths":       head + "Content-Length: 6, 5\r\n\r\nabcdef" + hidden,
+		"signed length":         head + "Content-Length: +6\r\n\r\nabcdef" + hidden,
+		"two codings":           head + "Transfer-Encoding: chunked\r\nTransfer-Encoding: identity\r\n\r\n0\r\n\r\n" + hidden,
+		"coding with a tab":     head + "Transfer-Encoding: \tchunked\v\r\n\r\n0\r\n\r\n" + hidden,
+		"folded coding":         head + "Transfer-Encoding:\r\n chunked\r\n\r\n0\r\n\r\n" + hidden,
+		"space before colon":    head + "Transfer-Encoding : chunked\r\nContent-Length: 2\r\n\r\nab" + hidden,
+		"bare line feed":        head + "X: y\nTransfer-Encoding: chunked\r\nContent-Length: 2\r\n\r\nab" + hidden,
+		"bare carriage return":  head + "X: y\rTransfer-Encoding: chunked\r\nContent-Length: 2\r\n\r\nab" + hidden,
+		"chunks in HTTP/1.0":    "POST / HTTP/1.0\r\nHost: my-app.localhost\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n" + hidden,
+		"target with a space":   "GET /a b HTTP/1.1\r\nHost: my-app.localhost\r\n\r\n" + hidden,
+		"two hosts":             "GET / HTTP/1.1\r\nHost: my-app.localhost\r\nHost: other.localhost\r\n\r\n" + hidden,
+		"method with a control": "GE\x01T / HTTP/1.1\r\nHost: my-app.localhost\r\n\r\n" + hidden,
+	} {
+		conn, err := net.Dial("tcp", w.addr)
+		require.NoError(t, err)
+		require.NoError(t, conn.SetDeadline(time.Now().Add(20*time.Second)))
+		_, err = io.WriteString(conn, request)
+		require.NoError(t, err)
+		all, _ := io.ReadAll(conn)
+		_ = conn.Close()
+		require.Equal(t, 1, strings.Count(string(all), "HTTP/1.1 "), "%s: %s", name, all)
+		require.Regexp(t, `^HTTP/1\.1 (400|501) `, string(all), name)
+		require.Zero(t, reached.Load(), name)
+	}
+}
+
+func TestHostile_malformedChunksEndARequestToAWorker(t *testing.T) {
+	ended := make(chan error, 8)
+	w, _ := newHybrid(t, serveUnix(t, func(w http.ResponseWriter, r *http.Request) {
+		_, err := io.Copy(io.Discard, r.Body)
+		ended <- err
+	}), nil)
+	w.deployWorker("my-app", assets.Config{}, files{}, models.WorkerBundle{})
+	for name, body := range map[string]string{
+		"size of letters":  "5\r\nhello\r\nxyz\r\n",
+		"chunk too long":   "5\r\nhello!\r\n0\r\n\r\n",
+		"bare line feed":   "5\r\nhello\r\n5\nhello\r\n0\r\n\r\n",
+		"length in trails": "5\r\nhello\r\n0\r\nContent-Length: 3\r\n\r\n",
+	} {
+		conn, err := net.Dial("tcp", w.addr)
+		require.NoError(t, err)
+		require.NoError(t, conn.SetDeadline(time.Now().Add(20*time.Second)))
+		_, err = io.WriteString(conn, "POST / HTTP/1.1\r\nHost: my-app.localhost\r\nTransfer-Encoding: chunked\r\n\r\n"+body+"GET /hidden HTTP/1.1\r\nHost: my-app.localhost\r\n\r\n")
+		require.NoError(t, err)
+		all, _ := io.ReadAll(conn)
+		_ = conn.Close()
+		require.Regexp(t, `^HTTP/1\.1 400 `, string(all), name)
+		require.Equal(t, 1, strings.Count(string(all), "HTTP/1.1 "), name)
+		require.Error(t, <-ended, "%s: the worker does not take it for a whole body", name)
+	}
+}
+
+func TestHostile_clientThatDoesNotReadIsCutOffFromAWorker(t *testing.T) {
+	gone := make(chan struct{}, 8)
+	w, _ := newHybrid(t, serveUnix(t, func(w http.ResponseWriter, r *http.Request) {
+		part := make([]byte, 64<<10)
+		for {
+			if _, err := w.Write(part); err != nil {
+				gone <- struct{}{}
+				return
+			}
+		}
+	}), func(o *dispatcher.Options) { o.Limits.SlowGrace = 200 * time.Millisecond })
+	w.deployWorker("my-app", assets.Config{}, files{}, models.WorkerBundle{})
+	conn, err := net.Dial("tcp", w.addr)
+	require.NoError(t, err)
+	defer func() { _ = conn.Close() }()
+	_, err = io.WriteString(conn, "GET / HTTP/1.1\r\nHost: my-app.localhost\r\n\r\n")
+	require.NoError(t, err)
+	response, err := w.serveTLS().Get("https://my-app.localhost/") // nor over HTTP/2
+	require.NoError(t, err)
+	defer func() { _ = response.Body.Close() }()
+	for range 2 {
+		select {
+		case <-gone:
+		case <-time.After(20 * time.Second):
+			t.Fatal("the worker still writes to nobody")
+		}
+	}
+}
+
+func TestWorker_quietStreamsAreLeftAlone(t *testing.T) {
+	w, _ := newHybrid(t, serveUnix(t, func(w http.ResponseWriter, r *http.Request) {
+		for range 3 {
+			_, _ = io.WriteString(w, "data\n")
+			w.(http.Flusher).Flush()
+			time.Sleep(300 * time.Millisecond) // not a wait for something: the stream is what is quiet
+		}
+	}), func(o *dispatcher.Options) {
+		o.Limits.SlowGrace, o.Limits.AnswerTimeout = 100*time.Millisecond, 100*time.Millisecond
+	})
+	w.deployWorker("my-app", assets.Config{}, files{}, models.WorkerBundle{})
+	for base, client := range map[string]*http.Client{"http://my-app.localhost": w.plain(), "https://my-app.localhost": w.serveTLS()} {
+		response, err := client.Get(base)
+		require.NoError(t, err)
+		lines := bufio.NewScanner(response.Body)
+		n := 0
+		for lines.Scan() {
+			n++
+		}
+		require.NoError(t, lines.Err())
+		require.Equal(t, 3, n, base)
+		_ = response.Body.Close()
+	}
+}
