@@ -2,11 +2,13 @@ package dispatcher_test
 
 import (
 	"bufio"
+	"bytes"
 	"encoding/json"
 	"errors"
 	"io"
 	"net"
 	"net/http"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -225,4 +227,25 @@ func TestAssets_answerTheBinding(t *testing.T) {
 	request, _ := http.NewRequest("GET", "http://x/", nil)
 	request.Header.Set("Accept", "text/html")
 	require.Equal(t, answer{404, http.Header{}, ""}, recorded(handler, request))
+}
+
+func TestWorker_largeAnswersArriveWhole(t *testing.T) {
+	content := bytes.Repeat([]byte("0123456789abcde\n"), 32<<20/16)
+	w, _ := newHybrid(t, serveUnix(t, func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/length" {
+			w.Header().Set("Content-Length", strconv.Itoa(len(content)))
+		}
+		_, _ = w.Write(content)
+	}), nil)
+	w.deployWorker("my-app", assets.Config{}, files{}, models.WorkerBundle{})
+	for base, client := range map[string]*http.Client{"http://my-app.localhost": w.plain(), "https://my-app.localhost": w.serveTLS()} {
+		for _, path := range []string{"/length", "/chunks"} {
+			response, err := client.Get(base + path)
+			require.NoError(t, err)
+			got, err := io.ReadAll(response.Body)
+			require.NoError(t, err)
+			_ = response.Body.Close()
+			require.True(t, bytes.Equal(content, got), base+path)
+		}
+	}
 }
