@@ -2,6 +2,8 @@ package edge
 
 import (
 	"encoding/json"
+	"net/http"
+	"sync/atomic"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
@@ -115,4 +117,35 @@ func TestWorker_seesNothingOfTheHost(t *testing.T) {
 		return Response.json([seen, request.cf ?? null, Object.keys(process.env).filter((k) => k !== "SECRET")]);
 	} }`)
 	w.expect(r, "/", "[[],null,[]]")
+}
+
+func TestWorker_thatOpensSocketsWithoutEndIsBounded(t *testing.T) {
+	var most, now atomic.Int64
+	w := newWorld(t, func(o *Options) {
+		o.Outbound = func(Release) http.Handler {
+			return http.HandlerFunc(func(_ http.ResponseWriter, q *http.Request) {
+				for n := now.Add(1); ; {
+					seen := most.Load()
+					if n <= seen || most.CompareAndSwap(seen, n) {
+						break
+					}
+				}
+				defer now.Add(-1)
+				<-q.Context().Done()
+			})
+		}
+	})
+	leaks := w.deploy("leaks", `import { connect } from "cloudflare:sockets";
+	const all = [];
+	export default { async fetch() {
+		for (let i = 0; i < 2000; i++) { const s = connect("db.example.com:" + (1 + i)); s.opened.catch(() => {}); s.closed.catch(() => {}); all.push(s); }
+		await scheduler.wait(1000);
+		return new Response(String(all.length));
+	} }`)
+	fine := w.deploy("fine", hello)
+	w.expect(fine, "/", "hello 1")
+	w.expect(leaks, "/", "2000")
+	w.eventually(func() bool { return now.Load() > 0 }, func() string { return "no socket was opened" })
+	w.expect(fine, "/", "hello 2")
+	assert.LessOrEqual(t, most.Load(), int64(maxWorkerConns))
 }

@@ -19,7 +19,7 @@ func TestLogs_carryWhatTheConsoleWasGiven(t *testing.T) {
 			r := w.deploy("r1", `console.log("at start");
 			export default { async fetch(request) {
 				console.log("two\nlines", { a: [1, { b: 2 }] }, 5n); console.debug("d"); console.info("i"); console.warn("w");
-				console.error("bad", new RangeError("inner")); globalThis.process?.stdout?.write?.("raw\n"); console.log("x".repeat(200000));
+				console.error("bad", new RangeError("inner")); globalThis.process?.stdout?.write?.("raw\n"); globalThis.process?.stderr?.write?.("raw error\n"); console.log("x".repeat(200000));
 				return new Response("ok");
 			} }`, func(b *models.WorkerBundle) { b.CompatibilityDate = date })
 			w.expect(r, "/a?secret=1", "ok")
@@ -42,6 +42,7 @@ func TestLogs_carryWhatTheConsoleWasGiven(t *testing.T) {
 			assert.NotContains(t, failure.Message, bundlePrefix)
 			if name == "newer" {
 				w.awaitLine(r, models.LogConsole, "raw")
+				assert.Equal(t, "error", w.awaitLine(r, models.LogConsole, "raw error").Level, w.logOf(r))
 			}
 			long := w.awaitLine(r, models.LogConsole, "xxxx")
 			assert.LessOrEqual(t, len(long.Message), maxMessage+3)
@@ -122,7 +123,7 @@ func TestLogs_dropWhatIsTooMuchAndSayHowMuch(t *testing.T) {
 func TestOutput_readsLinesHoweverTheyArrive(t *testing.T) {
 	h := &Host{limits: testLimits(), options: Options{Now: time.Now}, journals: map[string]*journal{}}
 	w := &worker{host: h, journal: h.journal(Release{ID: "r1"}), code: &code{maps: newSourceMaps(&models.WorkerBundle{}, "")}}
-	o := &output{worker: w}
+	o := newOutput(w)
 	text := `{"timestamp":1795293636797,"level":"warn","message":"caf\u00e9"}` + "\nplain {\n\n" +
 		`{"timestamp":1,"level":"log","message":"` + strings.Repeat(`\u00e9`, 20000) + `"}` + "\n" +
 		`{"timestamp":"1","level":"info","source":"x.c++:1","message":"uncaught exception; source = Uncaught; stack = Error: e\n    at f (main.js:1:2)","context_depth":0}` + "\nend"
@@ -150,7 +151,7 @@ func FuzzOutput(f *testing.F) {
 		h := &Host{limits: testLimits(), options: Options{Now: time.Now}, journals: map[string]*journal{}}
 		bundle := &models.WorkerBundle{Modules: []models.WorkerModule{{Name: "main.js", SourceMap: "x"}}}
 		w := &worker{host: h, journal: h.journal(Release{ID: "r1"}), code: &code{maps: newSourceMaps(bundle, "/nowhere")}}
-		o := &output{worker: w}
+		o := newOutput(w)
 		half := len(said) / 2
 		_, _ = o.Write(said[:half])
 		_, _ = o.Write(said[half:])

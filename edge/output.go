@@ -25,69 +25,89 @@ const (
 	maxErrorOutput = 32 << 10
 )
 
+// stderrPrefix marks what a worker writes to process.stderr, which workerd prints
+// on standard output.
+const stderrPrefix = "process.stderr:"
+
 // output reads what workerd prints on standard output: a JSON object a line, for
 // each console call
 //
 //	{"timestamp":1795293636797,"level":"log","message":"hello"}
 //
 // and, with a source, for each message of its own, among them the uncaught
-// exceptions. What is no JSON comes from process.stdout.
+// exceptions. What process.stdout and process.stderr are given comes out likewise,
+// or as it is.
 type output struct {
 	worker *worker
+	lines  lineReader
 	errors errorOutput
-
-	// Used by the one goroutine that writes.
-	partial []byte
-	cut     bool
-	budget  float64
-	read    time.Time
 
 	// threw is when the last uncaught exception was seen, in Unix nanoseconds.
 	threw atomic.Int64
 	heap  atomic.Bool
 }
 
+func newOutput(w *worker) *output {
+	o := &output{worker: w}
+	o.lines = lineReader{worker: w, line: o.line}
+	return o
+}
+
 // Write takes output; it never fails.
-func (o *output) Write(p []byte) (int, error) {
-	o.throttle(len(p))
+func (o *output) Write(p []byte) (int, error) { return o.lines.Write(p) }
+
+// lineReader parts output into lines, as fast as the worker may speak. Used by
+// one goroutine.
+type lineReader struct {
+	worker  *worker
+	line    func([]byte)
+	partial []byte
+	cut     bool
+	budget  float64
+	read    time.Time
+}
+
+// Write takes output; it never fails.
+func (l *lineReader) Write(p []byte) (int, error) {
+	l.throttle(len(p))
 	for rest := p; len(rest) > 0; {
 		end := bytes.IndexByte(rest, '\n')
 		if end < 0 {
-			o.keep(rest)
+			l.keep(rest)
 			break
 		}
-		if len(o.partial) == 0 && !o.cut {
-			o.line(rest[:min(end, maxOutputLine)])
+		if len(l.partial) == 0 && !l.cut {
+			l.line(rest[:min(end, maxOutputLine)])
 		} else {
-			o.keep(rest[:end])
-			o.line(o.partial)
-			o.partial, o.cut = o.partial[:0], false
+			l.keep(rest[:end])
+			l.line(l.partial)
+			l.partial, l.cut = l.partial[:0], false
 		}
 		rest = rest[end+1:]
 	}
 	return len(p), nil
 }
 
-func (o *output) keep(part []byte) {
-	room := maxOutputLine - len(o.partial)
+func (l *lineReader) keep(part []byte) {
+	room := maxOutputLine - len(l.partial)
 	if len(part) > room {
-		part, o.cut = part[:room], true
+		part, l.cut = part[:room], true
 	}
-	o.partial = append(o.partial, part...)
+	l.partial = append(l.partial, part...)
 }
 
 // throttle sleeps when the worker says more than it may, unless it is ending.
-func (o *output) throttle(n int) {
+func (l *lineReader) throttle(n int) {
 	now := time.Now()
-	if o.read.IsZero() {
-		o.budget = outputBurst
+	if l.read.IsZero() {
+		l.budget = outputBurst
 	} else {
-		o.budget = min(outputBurst, o.budget+now.Sub(o.read).Seconds()*outputRate)
+		l.budget = min(outputBurst, l.budget+now.Sub(l.read).Seconds()*outputRate)
 	}
-	o.read = now
-	o.budget -= float64(n)
-	if o.budget < 0 && o.worker.fate.Load() == nil {
-		time.Sleep(time.Duration(-o.budget / outputRate * float64(time.Second)))
+	l.read = now
+	l.budget -= float64(n)
+	if l.budget < 0 && l.worker.fate.Load() == nil {
+		time.Sleep(time.Duration(-l.budget / outputRate * float64(time.Second)))
 	}
 }
 
@@ -105,6 +125,9 @@ func (o *output) line(line []byte) {
 		return
 	}
 	said := parseLine(line)
+	if message, ok := strings.CutPrefix(said.Message, stderrPrefix); ok {
+		said.Level, said.Message = "error", strings.TrimPrefix(message, " ")
+	}
 	o.worker.journal.add(LogLine{
 		Time: said.time(), Kind: models.LogConsole, Level: said.level(), Message: o.worker.code.maps.rewrite(said.Message),
 	})

@@ -101,9 +101,8 @@ func (h *Host) launch(ctx context.Context, r Release, sequence uint64, victims [
 	}
 	select {
 	case <-w.listening:
-		w.started = h.now()
 		h.counts.starts.Add(1)
-		w.journal.system("info", fmt.Sprintf("worker started in %d ms", w.started.Sub(began).Milliseconds()))
+		w.journal.system("info", fmt.Sprintf("worker started in %d ms", h.now().Sub(began).Milliseconds()))
 		return w, nil
 	case <-w.done:
 		return nil, w.startFailure()
@@ -143,7 +142,7 @@ func (h *Host) make(ctx context.Context, r Release, sequence uint64) (*worker, e
 	w.client = upstream.New(upstream.Options{
 		Dial: func(ctx context.Context) (net.Conn, error) { return h.sockets.dial(ctx, w.name+"-http") },
 	})
-	w.output = &output{worker: w}
+	w.output = newOutput(w)
 	w.started = h.now()
 	w.lastUsed.Store(w.started.UnixNano())
 	if err := h.connect(ctx, w); err != nil {
