@@ -41,9 +41,6 @@ func main() {
 	if len(os.Args) > 1 && os.Args[1] == profiledDispatcher {
 		exit(serveProfiled(os.Args[2:]))
 	}
-	if len(os.Args) > 1 && os.Args[1] == tlsServer {
-		exit(serveTLS(os.Args[2:]))
-	}
 	if len(os.Args) > 1 && os.Args[1] == plainUpstream {
 		exit(servePlain(os.Args[2:]))
 	}

@@ -13,20 +13,15 @@ import (
 	"encoding/pem"
 	"errors"
 	"fmt"
-	"io"
-	stdlog "log"
 	"math/big"
 	"net"
-	"net/http"
 	"os"
-	"os/signal"
 	"path/filepath"
 	"strconv"
-	"syscall"
 	"time"
 
 	"github.com/caddyserver/certmagic"
-	"github.com/sirupsen/logrus"
+	"github.com/jackc/pgx/v5"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/slipwayhq/slipway/certs"
@@ -50,12 +45,12 @@ const (
 // tlsClients is how many handshakes are under way at once.
 const tlsClients = 8
 
-// tlsServer is the argument that makes this program serve HTTPS with the
-// certificates of the database.
-const tlsServer = "tls-server"
-
-// tlsIssuer is the folder in which certificate storage has ours.
-const tlsIssuer = "acme.invalid-directory"
+// tlsDirectory is an authority that nobody asks, tlsIssuer the folder in which
+// certificate storage has what it gave.
+const (
+	tlsDirectory = "https://acme.invalid/directory"
+	tlsIssuer    = "acme.invalid-directory"
+)
 
 // tlsRows serves many hosts over HTTPS, each with its own certificate, and counts
 // what full handshakes cost. Ours are in PostgreSQL and come into memory when
@@ -66,7 +61,7 @@ func tlsRows(ctx context.Context, b *bench) ([]row, error) {
 	if err != nil {
 		return nil, err
 	}
-	ours, err := startTLS(ctx, b, dir)
+	ours, err := startTLS(ctx, b)
 	if err != nil {
 		return nil, err
 	}
@@ -158,12 +153,7 @@ func issueAll(ctx context.Context, b *bench, dir string) ([]string, error) {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return nil, err
 	}
-	secret := rand.Text() + rand.Text()
-	secret = fmt.Sprintf("%x", secret[:seal.SecretBytes])
-	if err := os.WriteFile(filepath.Join(dir, "secret"), []byte(secret), 0o600); err != nil {
-		return nil, err
-	}
-	key, err := seal.New(secret)
+	key, err := seal.FromFile(filepath.Join(b.system.data, "secret.key"))
 	if err != nil {
 		return nil, err
 	}
@@ -177,10 +167,15 @@ func issueAll(ctx context.Context, b *bench, dir string) ([]string, error) {
 		return nil, err
 	}
 	names := make([]string, b.certificates)
+	for i := range names {
+		names[i] = fmt.Sprintf("shop-%05d.customers.example", i)
+	}
+	if err := b.system.activateDomains(ctx, names); err != nil {
+		return nil, err
+	}
 	group, ctx := errgroup.WithContext(ctx)
 	group.SetLimit(4)
 	for i := range names {
-		names[i] = fmt.Sprintf("shop-%05d.customers.example", i)
 		group.Go(func() error {
 			chain, private, err := authority.issue(names[i], int64(i+2))
 			if err != nil {
@@ -201,6 +196,24 @@ func issueAll(ctx context.Context, b *bench, dir string) ([]string, error) {
 		})
 	}
 	return names, group.Wait()
+}
+
+// activateDomains makes hosts the active domains of a project.
+func (s *system) activateDomains(ctx context.Context, hosts []string) error {
+	p, err := s.newProject(ctx, s.account, "bench-domains")
+	if err != nil {
+		return err
+	}
+	connection, err := pgx.Connect(ctx, s.postgresURL)
+	if err != nil {
+		return err
+	}
+	defer connection.Close(context.WithoutCancel(ctx))
+	_, err = connection.Exec(ctx, `
+		INSERT INTO domains (id, host, project_id, organization_id, status, token, verified_at, active_at)
+		SELECT 'dom_' || md5(host), host, $2, $3, 'active', md5(host), now(), now() FROM unnest($1::text[]) AS host`,
+		hosts, p.id, s.OrgID)
+	return err
 }
 
 // authority signs with an intermediate certificate, as public ones do.
@@ -253,65 +266,24 @@ func (a *authority) issue(name string, serial int64) (chain, private []byte, err
 	return chain, pem.EncodeToMemory(&pem.Block{Type: "EC PRIVATE KEY", Bytes: encoded}), nil
 }
 
-// startTLS starts this program as the HTTPS side of a dispatcher.
-func startTLS(ctx context.Context, b *bench, dir string) (*server, error) {
-	self, err := os.Executable()
+// startTLS starts the role with HTTPS.
+func startTLS(ctx context.Context, b *bench) (*server, error) {
+	plain, err := freeAddr()
 	if err != nil {
 		return nil, err
 	}
-	addr, err := freeAddr()
+	secure, err := freeAddr()
 	if err != nil {
 		return nil, err
 	}
-	return startServer(ctx, "Slipway's HTTPS", addr, addr, child.Options{Path: self, Args: []string{tlsServer, addr, b.system.postgresURL, dir}})
-}
-
-// serveTLS is that program: certificates as the dispatcher has them, and an
-// answer that costs nothing.
-func serveTLS(args []string) error {
-	if len(args) != 3 {
-		return fmt.Errorf("usage: %s <address> <database> <folder>", tlsServer)
-	}
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
-	store, err := models.OpenStore(models.StoreOptions{URL: args[1]})
+	home, err := b.system.ownFolder("https")
 	if err != nil {
-		return err
+		return nil, err
 	}
-	defer store.Close()
-	secret, err := os.ReadFile(filepath.Join(args[2], "secret"))
-	if err != nil {
-		return err
-	}
-	key, err := seal.New(string(secret))
-	if err != nil {
-		return err
-	}
-	c, err := certs.New(certs.Options{
-		Domain: "bench.example", Allowed: func(context.Context, string) error { return nil }, Rows: store, Key: key,
-		LocalDir: filepath.Join(args[2], "local"), Log: logrus.New(), Directory: "https://acme.invalid/directory",
+	return startServer(ctx, "the dispatcher", secure, secure, child.Options{
+		Path: filepath.Join(b.system.bin, "slipway"), Args: []string{"dispatcher"},
+		Env: b.system.environment("SLIPWAY_DATA_DIR="+home, "SLIPWAY_DISPATCHER_ADDR="+plain, "DISPATCH_TLS_ADDR="+secure, "ACME_DIRECTORY="+tlsDirectory),
 	})
-	if err != nil {
-		return err
-	}
-	listener, err := net.Listen("tcp", args[0])
-	if err != nil {
-		return err
-	}
-	web := &http.Server{
-		Handler:   http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNoContent) }),
-		TLSConfig: c.TLSConfig(), ErrorLog: stdlog.New(io.Discard, "", 0), ReadHeaderTimeout: 10 * time.Second,
-	}
-	var group errgroup.Group
-	group.Go(func() error { return c.Run(ctx) })
-	group.Go(func() error {
-		<-ctx.Done()
-		return web.Close()
-	})
-	if err := web.ServeTLS(listener, "", ""); !errors.Is(err, http.ErrServerClosed) {
-		return err
-	}
-	return group.Wait()
 }
 
 const tlsNginxHead = `daemon off;
