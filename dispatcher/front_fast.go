@@ -25,9 +25,11 @@ import (
 // fastState is what a connection keeps for answering by itself.
 type fastState struct {
 	head head
-	// host is the last Host header, which target was found for.
+	// host is the last Host header, which target was found for; plain says that
+	// it is a tenant's and nothing more.
 	host   string
 	target target
+	plain  bool
 	// header has what Plan asks for, in values.
 	header http.Header
 	values [6][1]string
@@ -53,11 +55,11 @@ func (g *guardConn) answer(h *head) (answered bool, err error) {
 	if h.host != f.host || f.header == nil {
 		f.begin(d, h.host)
 	}
-	if f.target.kind != targetTenant || !d.opts.HTTPS.leaves(g.encrypted, h.target) {
+	if !f.plain || !d.opts.HTTPS.leaves(g.encrypted, h.target) {
 		return false, nil
 	}
 	route := d.routes.current(f.target.key)
-	if route == nil || route.WorkerDigest != "" || route.CanaryPercent != 0 {
+	if route == nil || route.WorkerDigest != "" || route.CanaryPercent != 0 || route.Preview {
 		return false, nil
 	}
 	release, ok := d.releases.kept.get(blob.Key{Scope: route.OrganizationID, Digest: route.ManifestDigest})
@@ -104,6 +106,8 @@ func (g *guardConn) answer(h *head) (answered bool, err error) {
 func (f *fastState) begin(d *Dispatcher, host string) {
 	f.host = strings.Clone(host)
 	f.target = d.hosts.hostTarget(f.host)
+	// A target that says more than where its route is wants more than that route.
+	f.plain = f.target == target{kind: targetTenant, key: f.target.key, name: f.target.name, host: f.target.host}
 	if f.header == nil {
 		f.header = make(http.Header, len(f.values))
 	}

@@ -33,8 +33,13 @@ func (d *Dispatcher) Run(ctx context.Context) error {
 			wait = firstRelisten
 			d.routes.resync()
 			d.routes.heard.Store(true)
+			if keys, ok := d.opts.Routes.(RouteKeys); ok {
+				round := d.routes.names.begin()
+				running.Go(func() { d.routes.names.load(ctx, keys, round, d.opts.Log) })
+			}
 		}, d.routeChanged)
 		d.routes.heard.Store(false)
+		d.routes.names.lost()
 		if ctx.Err() != nil {
 			return nil
 		}

@@ -49,6 +49,8 @@ type routeTable struct {
 	// heard says that changes are being announced.
 	heard atomic.Bool
 
+	names routeNames
+
 	negativeMu sync.Mutex
 	negatives  map[string]time.Time
 }
@@ -72,6 +74,7 @@ type routeEntry struct {
 
 func newRouteTable(source Routes, log logrus.FieldLogger) *routeTable {
 	t := &routeTable{source: source, log: log, seed: maphash.MakeSeed(), reads: make(chan struct{}, maxReads), negatives: make(map[string]time.Time)}
+	t.names.seed = t.seed
 	for i := range t.shards {
 		t.shards[i].entries.Store(&map[string]*routeEntry{})
 	}
@@ -84,7 +87,7 @@ func (t *routeTable) get(ctx context.Context, key string) (*models.Route, error)
 	shard := t.shard(key)
 	entry := (*shard.entries.Load())[key]
 	if entry == nil {
-		if t.isNegative(key) {
+		if t.isNegative(key) || t.names.absent(key) {
 			return nil, errNoRoute
 		}
 		return t.load(ctx, shard, key)
@@ -187,6 +190,7 @@ func (t *routeTable) forget(shard *routeShard, key string, epoch uint64) {
 
 // invalidate is called when a route's change is announced.
 func (t *routeTable) invalidate(key string) {
+	t.names.add(key)
 	shard := t.shard(key)
 	shard.mu.Lock()
 	shard.epoch.Add(1)
