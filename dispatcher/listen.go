@@ -23,6 +23,9 @@ func (d *Dispatcher) Run(ctx context.Context) error {
 	if d.acks != nil {
 		running.Go(func() { d.acks.run(ctx) })
 	}
+	if d.opts.Counts != nil {
+		running.Go(func() { d.counts.run(ctx) })
+	}
 	if d.opts.Invalidations == nil {
 		<-ctx.Done()
 		return nil
