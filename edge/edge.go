@@ -5,7 +5,7 @@
 //	  start: code on disk (code.go) → config (workerdconfig.go) → sockets
 //	         (sockets.go) → sandboxed process → ready
 //	  then:  what it says (output.go, journal.go, stack.go)
-//	         how it is watched and stopped (watchdog.go, retire.go, fault.go)
+//	         how it is watched and stopped (run.go, watchdog.go, retire.go, fault.go)
 package edge
 
 import (

@@ -244,12 +244,12 @@ func (h *Host) ready(ctx context.Context, r Release) (*worker, error) {
 	}
 }
 
-// Prepare starts a release ahead of its first request; see Workers. The earlier
+// Prepare starts a release ahead of its first request; see Workers. The other
 // releases of the project become the first to be stopped.
 func (h *Host) Prepare(r Release) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if _, runs := h.running.Load(r.ID); runs || !h.supersede(r) {
+	if !h.supersede(r) {
 		return
 	}
 	if _, _, err := h.begin(r); err != nil {
@@ -258,16 +258,16 @@ func (h *Host) Prepare(r Release) {
 }
 
 // supersede marks the workers of a project's other releases, and says whether
-// there are any.
-func (h *Host) supersede(r Release) bool {
-	any := false
+// there are any. The caller holds mu.
+func (h *Host) supersede(r Release) (others bool) {
 	for w := range h.live {
-		if w.release.ProjectID == r.ProjectID && w.release.ID != r.ID {
-			w.superseded.Store(true)
-			any = true
+		if w.release.ProjectID == r.ProjectID {
+			other := w.release.ID != r.ID
+			w.superseded.Store(other)
+			others = others || other
 		}
 	}
-	return any
+	return others
 }
 
 // Recent gives what is kept of a release's log, oldest line first.

@@ -114,6 +114,13 @@ func TestPrepare_startsTheNextReleaseAndLetsTheOlderGo(t *testing.T) {
 	w.awaitLine(older, models.LogSystem, "worker stopped: it was idle")
 	w.expect(newer, "/", "hello 1")
 	assert.EqualValues(t, 2, w.Status().Counts.Starts)
+
+	// Back again.
+	w.expect(older, "/", "hello 1")
+	w.Prepare(older)
+	back, _ := w.running.Load(older.ID)
+	assert.False(t, back.(*worker).superseded.Load())
+	w.eventually(func() bool { return w.runs() == 1 }, func() string { return "the newer release still runs" })
 }
 
 func TestWorker_countsLeasesWhateverTheOrder(t *testing.T) {
