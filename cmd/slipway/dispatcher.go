@@ -28,7 +28,7 @@ func (p *platform) newDispatcher(workers edge.Workers, https dispatcher.HTTPS) (
 		Database: p.store, Storage: p.blobs, Log: p.log,
 		Limits: dispatcher.Limits{
 			CacheBytes: c.Dispatch.CacheBytes, HeaderBytes: c.Dispatch.MaxHeader, RequestBytes: c.Dispatch.MaxBody,
-			ClientConnections: clientConnections(c.Dispatch.ClientConnections),
+			ClientConnections: clientConnections(c.Dispatch.ClientConnections), AnswerTimeout: c.Edge.RequestTimeout,
 		},
 		AccessLog: dispatcher.AccessLog{Requests: c.Dispatch.AccessLog, JSON: c.LogFormat == "json", Output: p.log.Out},
 	})
