@@ -25,7 +25,8 @@ type server struct {
 }
 
 const (
-	serverPatience = 30 * time.Second
+	// nginx reads ten thousand certificates before it listens.
+	serverPatience = 2 * time.Minute
 	serverGrace    = 10 * time.Second
 )
 
