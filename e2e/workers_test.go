@@ -3,9 +3,13 @@ package e2e
 import (
 	"bufio"
 	"bytes"
+	"context"
 	"encoding/json"
 	"io"
 	"net/http"
+	"net/url"
+	"os/exec"
+	"path/filepath"
 	"regexp"
 	"strings"
 	"testing"
@@ -290,6 +294,21 @@ func TestWorkers_examplesAnswer(t *testing.T) {
 		for _, path := range []string{"/wrangler.json", "/_worker.js", "/server/entry.mjs", "/.assetsignore"} {
 			require.Equal(t, http.StatusNotFound, s.ask("astro-ssr", http.MethodGet, path, "").StatusCode, "%s is not the site's", path)
 		}
+	})
+
+	t.Run("their pages come alive in a browser", func(t *testing.T) {
+		ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
+		defer cancel()
+		chromium := findChromium(t)
+		tools := installVisit(ctx, t)
+		dispatcher, err := url.Parse(s.DispatcherURL)
+		require.NoError(t, err)
+		alive := exec.CommandContext(ctx, tools.Tool("node"), filepath.Join(visitDir(), "alive.mjs"), chromium)
+		for _, name := range []string{"hono-assets", "astro-ssr", "react-router-ssr"} {
+			alive.Args = append(alive.Args, "http://"+name+".localhost:"+dispatcher.Port())
+		}
+		said, err := alive.CombinedOutput()
+		require.NoError(t, err, "%s", said)
 	})
 
 	t.Run("a part of a page comes later", func(t *testing.T) {
