@@ -117,14 +117,11 @@ func (j *journal) system(level, message string) {
 	j.add(LogLine{Kind: models.LogSystem, Level: level, Message: message})
 }
 
-// request adds the line that closes a request.
-func (j *journal) request(line LogLine) {
+// allowRequest asks the same for a line that closes a request.
+func (j *journal) allowRequest() bool {
 	j.mu.Lock()
-	allowed := j.requests.take(j.host.now())
-	j.mu.Unlock()
-	if allowed {
-		j.add(line)
-	}
+	defer j.mu.Unlock()
+	return j.requests.take(j.host.now())
 }
 
 // add keeps a line and hands it to the sink.

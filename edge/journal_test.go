@@ -7,8 +7,6 @@ import (
 	"unicode/utf8"
 
 	"github.com/stretchr/testify/assert"
-
-	"github.com/slipwayhq/slipway/models"
 )
 
 func newJournal(now *time.Time) *journal {
@@ -54,8 +52,7 @@ func TestJournal_letsABurstAndThenARatePass(t *testing.T) {
 	assert.Contains(t, j.recent()[0].Message, "2800 lines dropped")
 	j.tellDropped()
 	assert.Len(t, j.recent(), 1)
-	j.request(LogLine{Kind: models.LogRequest})
-	assert.Len(t, j.recent(), 2, "requests have lines of their own")
+	assert.True(t, j.allowRequest(), "requests have lines of their own")
 }
 
 func TestClamp_keepsTextValid(t *testing.T) {

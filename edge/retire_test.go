@@ -8,6 +8,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/coder/websocket"
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
@@ -98,6 +99,35 @@ func TestClose_endsAStreamAtItsDeadline(t *testing.T) {
 	w.eventually(func() bool { return w.runs() == 1 && w.Status().Workers[0].Active == 1 }, func() string { return "no request" })
 	require.NoError(t, w.Close(context.Background()))
 	assert.Equal(t, models.CodeWorkerBusy, models.CodeOf((<-ended).err), "it was stopped in order")
+}
+
+func TestClose_letsAWebSocketFinish(t *testing.T) {
+	w := newWorld(t)
+	r := w.deploy("r1", `export default { fetch() {
+		const [ours, theirs] = Object.values(new WebSocketPair());
+		theirs.accept();
+		theirs.addEventListener("message", (event) => theirs.send("echo " + event.data));
+		return new Response(null, { status: 101, webSocket: ours });
+	} }`)
+	server := httptest.NewServer(http.HandlerFunc(func(a http.ResponseWriter, q *http.Request) {
+		lease, err := w.Open(q.Context(), r)
+		if assert.NoError(t, err) {
+			defer lease.Close()
+			_ = lease.Upstream.Forward(a, q, upstream.Forwarding{Target: "/", Host: "worker.test"})
+		}
+	}))
+	defer server.Close()
+	socket, _, err := websocket.Dial(t.Context(), server.URL, nil)
+	require.NoError(t, err)
+	closed := make(chan error)
+	go func() { closed <- w.Close(context.Background()) }()
+	w.eventually(func() bool { return w.runs() == 0 }, func() string { return "it takes new requests" })
+	require.NoError(t, socket.Write(t.Context(), websocket.MessageText, []byte("hello")))
+	_, message, err := socket.Read(t.Context())
+	require.NoError(t, err)
+	assert.Equal(t, "echo hello", string(message))
+	require.NoError(t, socket.CloseNow())
+	require.NoError(t, <-closed)
 }
 
 func TestPrepare_startsTheNextReleaseAndLetsTheOlderGo(t *testing.T) {

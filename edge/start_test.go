@@ -7,6 +7,8 @@ import (
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
+
+	"github.com/slipwayhq/slipway/models"
 )
 
 const hello = `let n = 0; export default { fetch() { return new Response("hello " + ++n) } }`
@@ -31,4 +33,22 @@ func TestRun_stopsAnIdleWorkerThatTheNextRequestStartsAgain(t *testing.T) {
 	w.awaitLine(r, "system", "worker stopped: it was idle")
 	w.expect(r, "/", "hello 1")
 	require.EqualValues(t, 2, w.Status().Counts.Starts)
+}
+
+func TestNew_sharesItsFolderWithNobody(t *testing.T) {
+	w := newWorld(t)
+	options := w.options
+	_, err := New(options)
+	require.Equal(t, models.CodeSandbox, models.CodeOf(err))
+	assert.Contains(t, models.MessageOf(err), "another edge host uses it")
+	w.expect(w.deploy("r1", hello), "/", "hello 1")
+	require.NoError(t, w.Close(t.Context()))
+	next, err := New(options)
+	require.NoError(t, err)
+	require.NoError(t, next.Close(t.Context()))
+}
+
+func TestNew_namesWhatIsMissing(t *testing.T) {
+	_, err := New(Options{})
+	require.Equal(t, models.CodeValidation, models.CodeOf(err))
 }

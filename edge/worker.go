@@ -159,28 +159,45 @@ type Ended struct {
 	Outcome string `json:"outcome"`
 }
 
-// report writes a request's line.
+// settle is how long an exception may take from the worker's output to here.
+const settle = 50 * time.Millisecond
+
+// report writes a request's line. Whether the worker threw is not known at once,
+// since its answer and its output come different ways.
 func (w *worker) report(r Request) {
-	outcome := outcomeOK
+	if !w.journal.allowRequest() {
+		return
+	}
+	now := w.host.now()
+	line := LogLine{
+		Time: now.UTC(), Kind: models.LogRequest, Level: "info", RequestID: r.ID, Method: r.Method, Path: r.Path,
+		Status: r.Status, Outcome: requestOutcome(r.Err), DurationMS: float64(r.Duration.Microseconds()) / 1000,
+	}
+	if r.Status >= 500 || line.Outcome != outcomeOK && line.Outcome != outcomeCanceled {
+		line.Level = "error"
+	}
+	if r.Err != nil || r.Status < 500 {
+		w.journal.add(line)
+		return
+	}
+	time.AfterFunc(settle, func() {
+		if w.output.threwSince(now.Add(-r.Duration)) {
+			line.Outcome = outcomeException
+		}
+		w.journal.add(line)
+	})
+}
+
+func requestOutcome(err error) string {
 	var crashed *models.Error
 	switch {
-	case r.Err == nil && r.Status >= 500 && w.output.threwSince(w.host.now().Add(-r.Duration)):
-		outcome = outcomeException
-	case r.Err == nil:
-	case errors.As(r.Err, &crashed) && crashed.Code == models.CodeWorkerCrashed:
-		outcome = outcomeUnknown
-		if ended, ok := crashed.Details.(Ended); ok {
-			outcome = ended.Outcome
-		}
-	default:
-		outcome = outcomeCanceled
+	case err == nil:
+		return outcomeOK
+	case !errors.As(err, &crashed) || crashed.Code != models.CodeWorkerCrashed:
+		return outcomeCanceled
 	}
-	level := "info"
-	if r.Status >= 500 || outcome != outcomeOK && outcome != outcomeCanceled {
-		level = "error"
+	if ended, ok := crashed.Details.(Ended); ok {
+		return ended.Outcome
 	}
-	w.journal.request(LogLine{
-		Kind: models.LogRequest, Level: level, RequestID: r.ID, Method: r.Method, Path: r.Path, Status: r.Status,
-		Outcome: outcome, DurationMS: float64(r.Duration.Microseconds()) / 1000,
-	})
+	return outcomeUnknown
 }
