@@ -1,12 +1,14 @@
 package main
 
 import (
+	"bufio"
 	"context"
 	"fmt"
 	"net"
 	"net/url"
 	"os"
 	"path/filepath"
+	"time"
 
 	"github.com/slipwayhq/slipway/dev/child"
 	"github.com/slipwayhq/slipway/toolchain"
@@ -23,7 +25,7 @@ const (
 	peerWorkerd = "bare workerd serve"
 
 	rowWorkerMany = "worker, warm: time ÷ requests, 16 clients"
-	rowWorkerOne  = "worker, warm: a request, one client"
+	rowWorkerOne  = "worker, warm: p50, one client"
 )
 
 // workerScript answers about what a small API does.
@@ -67,11 +69,14 @@ func workerRows(ctx context.Context, b *bench) ([]row, error) {
 	one := row{name: rowWorkerOne, peer: peerWorkerd, unit: micros, aim: aimWorkerOne}
 	for turn := range b.staticPairs + 1 {
 		var pairs [2]pair
-		for i, clients := range []int{staticClients, 1} {
-			for s, figure := range map[*server]*float64{ours: &pairs[i].ours, bare: &pairs[i].theirs} {
-				if *figure, err = s.timeOf(ctx, c, body, clients, b.requests/4); err != nil {
-					return nil, err
-				}
+		for s, figures := range map[*server][2]*float64{
+			ours: {&pairs[0].ours, &pairs[1].ours}, bare: {&pairs[0].theirs, &pairs[1].theirs},
+		} {
+			if *figures[0], err = s.timePerRequest(ctx, c, body, b.requests/4); err != nil {
+				return nil, err
+			}
+			if *figures[1], err = s.medianTime(ctx, c, b.requests/16); err != nil {
+				return nil, err
 			}
 		}
 		if turn == 0 && !b.quick {
@@ -88,18 +93,37 @@ func workerRows(ctx context.Context, b *bench) ([]row, error) {
 	return rows, nil
 }
 
-// timeOf is the median time of a request, in microseconds of wall clock divided
-// by the requests made meanwhile, over short batches.
-func (s *server) timeOf(ctx context.Context, c staticCase, body int64, clients, requests int) (float64, error) {
-	const batches = 20
-	var times []float64
-	for range batches {
-		l := newLoad(s.addr, s.host, c.path, c.encoding, clients, max(clients, requests/batches))
-		made, took, err := l.run(ctx, body)
-		if err != nil {
+// timePerRequest is the time that many clients take together, in microseconds,
+// divided by their requests.
+func (s *server) timePerRequest(ctx context.Context, c staticCase, body int64, requests int) (float64, error) {
+	made, took, err := newLoad(s.addr, s.host, c.path, c.encoding, staticClients, requests).run(ctx, body)
+	if err != nil {
+		return 0, fmt.Errorf("%s: %w", s.name, err)
+	}
+	return took.Seconds() * 1e6 / float64(made), nil
+}
+
+// medianTime is the median time that one client waits for an answer, in
+// microseconds.
+func (s *server) medianTime(ctx context.Context, c staticCase, requests int) (float64, error) {
+	connection, err := new(net.Dialer).DialContext(ctx, "tcp", s.addr)
+	if err != nil {
+		return 0, err
+	}
+	defer connection.Close()
+	defer context.AfterFunc(ctx, func() { _ = connection.SetDeadline(time.Now()) })()
+	reader := bufio.NewReader(connection)
+	request := newLoad(s.addr, s.host, c.path, c.encoding, 1, requests).request
+	times := make([]float64, 0, requests)
+	for range requests {
+		began := time.Now()
+		if _, err := connection.Write(request); err != nil {
+			return 0, err
+		}
+		if _, err := readAnswer(reader); err != nil {
 			return 0, fmt.Errorf("%s: %w", s.name, err)
 		}
-		times = append(times, took.Seconds()*1e6/float64(made))
+		times = append(times, time.Since(began).Seconds()*1e6)
 	}
 	return median(times), nil
 }
