@@ -10,6 +10,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -80,6 +81,8 @@ type Host struct {
 	lifetime context.Context
 	end      context.CancelFunc
 	tasks    sync.WaitGroup
+	// making bounds the sandboxes that are made at once.
+	making chan struct{}
 
 	mu sync.Mutex
 	// live are the workers whose processes exist, draining ones included.
@@ -125,6 +128,7 @@ func New(options Options) (*Host, error) {
 		idPrefix: "edge-" + hex.EncodeToString(sum[:6]) + "-",
 		live:     map[*worker]struct{}{}, starting: map[string]*start{}, faults: map[string]*fault{},
 		known: map[string]*known{}, journals: map[string]*journal{},
+		making: make(chan struct{}, max(4, 2*runtime.GOMAXPROCS(0))),
 	}
 	h.lifetime, h.end = context.WithCancel(context.Background())
 	h.clock.Store(options.Now().UnixNano())

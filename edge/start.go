@@ -252,6 +252,15 @@ func (h *Host) spawn(ctx context.Context, w *worker, k *known) (err error) {
 		return models.Wrap(models.CodeSandbox, err, "the worker's configuration cannot be written")
 	}
 	files = append(files, config)
+	// Making a sandbox takes a processor; too many at once would all be late. The
+	// worker's own start-up is not waited for: it may take as long as it likes.
+	select {
+	case h.making <- struct{}{}:
+		defer func() { <-h.making }()
+	case <-ctx.Done():
+		_ = control.Close()
+		return busy(time.Second, "Too many workers are being started on this machine.")
+	}
 	w.service, err = h.options.Services.StartService(ctx, sandbox.ServiceSpec{
 		ID: h.idPrefix + w.name, UIDBase: k.uidBase, UIDCount: sandbox.MinUIDCount,
 		Limits: sandbox.Limits{

@@ -1,6 +1,7 @@
 package edge
 
 import (
+	"fmt"
 	"sync"
 	"testing"
 	"time"
@@ -23,6 +24,22 @@ func TestOpen_startsOneProcessForManyFirstRequests(t *testing.T) {
 	all.Wait()
 	assert.EqualValues(t, 1, w.Status().Counts.Starts)
 	w.expect(r, "/", "hello 101")
+}
+
+func TestOpen_startsManyReleasesAtOnce(t *testing.T) {
+	w := newWorld(t)
+	var all sync.WaitGroup
+	for i := range 20 {
+		r := w.deploy(fmt.Sprintf("r%d", i), hello)
+		all.Go(func() { assert.NoError(t, w.get(r, "/").err) })
+	}
+	all.Wait()
+	assert.Equal(t, 20, w.runs())
+	status := w.Status()
+	assert.Less(t, status.MemoryBytes, int64(20*64<<20))
+	for _, worker := range status.Workers {
+		assert.EqualValues(t, 1, worker.Requests)
+	}
 }
 
 func TestRun_stopsAnIdleWorkerThatTheNextRequestStartsAgain(t *testing.T) {
