@@ -44,7 +44,8 @@ func TestAccessLog_hasOneLineForEachRequestWhoeverAnswers(t *testing.T) {
 	w.get("my-app.localhost", "/\xff\"\\missing", "X-Request-Id", "three")
 	w.get("localhost", "/health", "X-Request-Id", "four")
 	w.get("a_b.localhost", "/", "X-Request-Id", "five")
-	eventually(t, func() bool { return len(out.all()) == 5 })
+	six := w.raw("GET / HTTP/1.1\nHost: my-app.localhost\n\n", "GET").header.Get("X-Request-Id")
+	eventually(t, func() bool { return len(out.all()) == 6 })
 	type line struct {
 		Level, Msg, Time, Method, Host, Path, Worker, Release, Client, RequestID string
 		Status                                                                   int
@@ -70,6 +71,7 @@ func TestAccessLog_hasOneLineForEachRequestWhoeverAnswers(t *testing.T) {
 	require.Equal(t, 200, lines["four"].Status)
 	require.Empty(t, lines["four"].Worker)
 	require.Equal(t, 400, lines["five"].Status)
+	require.Equal(t, 400, lines[six].Status, "what is no request has a line too")
 }
 
 func TestAccessLog_ofErrorsHasOnlyThose(t *testing.T) {

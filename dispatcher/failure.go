@@ -81,8 +81,7 @@ func (d *Dispatcher) fail(x *exchange, f failure) {
 
 // refusal is the whole answer to bytes that are no request. Nothing is known of
 // who sent them, so it is JSON always.
-func (d *Dispatcher) refusal(f *fault) []byte {
-	id := newRequestID()
+func (d *Dispatcher) refusal(f *fault, id string) []byte {
 	body, err := json.Marshal(failureBody{Error: f.text, Message: f.detail, RequestID: id, Timestamp: timestamp()})
 	if err != nil {
 		panic(fmt.Errorf("encode a failure: %w", err))

@@ -339,8 +339,12 @@ func (g *guardConn) watch() error {
 // refuse answers a request that is no request, and ends the connection.
 func (g *guardConn) refuse(f *fault) error {
 	g.broken = io.EOF
-	g.limitWrite(time.Now().Add(lingerTime))
-	if _, err := g.Conn.Write(g.server.d.refusal(f)); err != nil {
+	d, id, now := g.server.d, newRequestID(), time.Now()
+	if d.access.wants(f.status) {
+		d.access.write(&access{requestID: id, status: f.status, client: g.RemoteAddr().String(), began: now})
+	}
+	g.limitWrite(now.Add(lingerTime))
+	if _, err := g.Conn.Write(d.refusal(f, id)); err != nil {
 		return io.EOF
 	}
 	if g.CloseWrite() == nil {

@@ -177,7 +177,7 @@ func (g *guardConn) send(head, body []byte, now time.Time) error {
 		_, err = g.Conn.Write(append(head, body...))
 	case g.encrypted:
 		// TLS has no vectors; the first record takes what fits beside the header.
-		first := copiedBytes - len(head)
+		first := max(0, copiedBytes-len(head))
 		if _, err = g.Conn.Write(append(head, body[:first]...)); err == nil {
 			_, err = g.Conn.Write(body[first:])
 		}

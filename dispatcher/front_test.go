@@ -239,3 +239,29 @@ func TestFront_aHeadThatDripsHasNoMoreTime(t *testing.T) {
 	}
 	require.GreaterOrEqual(t, time.Since(began), 250*time.Millisecond)
 }
+
+func TestFront_aClientThatDoesNotReadIsCutOffWhoeverAnswers(t *testing.T) {
+	const size = 32 << 20 // more than both ends of a connection buffer
+	w := newWorld(t, func(o *dispatcher.Options) {
+		o.Limits.SlowGrace = 200 * time.Millisecond
+		o.Limits.SlowRate = 1 << 30
+		o.Limits.CachedFileBytes, o.Limits.CacheBytes = 2*size, 100*size
+	})
+	w.deploy("my-app", files{"/large.bin": strings.Repeat("x", size), "/small.txt": strings.Repeat("x", 10_000)})
+	for _, path := range []string{"/large.bin", "/small.txt"} {
+		require.Equal(t, 206, w.get("my-app.localhost", path, "Range", "bytes=0-0").status)
+	}
+	request := func(path string) string { return "GET " + path + " HTTP/1.1\r\nHost: my-app.localhost\r\n\r\n" }
+	for name, requests := range map[string]string{
+		"one large answer":        request("/large.bin"),
+		"one by net/http":         slowly(request("/large.bin")),
+		"many small ones":         strings.Repeat(request("/small.txt"), 2000),
+		"many small, by net/http": strings.Repeat(slowly(request("/small.txt")), 2000),
+	} {
+		conn := w.dial()
+		go func() { _, _ = io.WriteString(conn, requests) }()
+		time.Sleep(time.Second) // not a wait for something: the client is what is slow
+		read, _ := io.Copy(io.Discard, conn)
+		require.Less(t, read, int64(size)/2, name)
+	}
+}
