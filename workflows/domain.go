@@ -42,6 +42,7 @@ func Domain(ctx workflow.Context, in models.DomainInput) (models.DomainState, er
 			return state, err
 		}
 		if state.Settled() {
+			drain(asked)
 			return state, nil
 		}
 		left := in.Timeout - workflow.Now(ctx).Sub(in.Since)
