@@ -29,12 +29,10 @@ func (x *exchange) answer(c *conn, s *scratch) error {
 	if h.chunked && !bodiless && len(h.trailer) > 0 {
 		announced = x.announce(h.trailer, header)
 	}
-	if x.upload != nil && !x.upload.finished() {
-		if x.r.ProtoMajor == 1 {
-			// What the client has yet to send is not a request.
-			header["Connection"] = []string{"close"}
-			_ = x.upload.control.EnableFullDuplex()
-		}
+	if x.upload != nil && !x.upload.drained.Load() && x.r.ProtoMajor == 1 {
+		// What the client has yet to send is not a request.
+		header["Connection"] = []string{"close"}
+		_ = x.upload.control.EnableFullDuplex()
 	}
 	if x.f.Answer != nil {
 		x.f.Answer(h.status, header)

@@ -6,11 +6,16 @@ import (
 	"net/http"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
-// lingerTime is how long the rest of a body is read after its answer.
-const lingerTime = 500 * time.Millisecond
+// lingerTime is how long the rest of a body is read after its answer, settleTime
+// how long the last part of one may take to be sent.
+const (
+	lingerTime = 500 * time.Millisecond
+	settleTime = 50 * time.Millisecond
+)
 
 const (
 	uploadBytes = 32 << 10
@@ -31,6 +36,9 @@ type upload struct {
 	control *http.ResponseController
 	started bool
 	done    chan struct{}
+	// drained says that the client's body has been read to its end, which is
+	// before its last bytes are sent.
+	drained atomic.Bool
 
 	// complete, clientErr and writeErr are the outcome, to be read after done.
 	complete bool
@@ -100,6 +108,9 @@ func (u *upload) stop(answered bool) (complete bool) {
 		}
 		return false
 	}
+	if u.drained.Load() {
+		return u.settle(answered)
+	}
 	linger := answered && http1
 	if linger && u.control.Flush() != nil {
 		linger = false
@@ -127,6 +138,26 @@ func (u *upload) stop(answered bool) (complete bool) {
 	return false
 }
 
+// settle waits for the last bytes of the body to be sent, which a server that has
+// answered may not care to take.
+func (u *upload) settle(answered bool) (complete bool) {
+	if answered {
+		patience := time.NewTimer(settleTime)
+		defer patience.Stop()
+		select {
+		case <-u.done:
+			return u.complete
+		case <-patience.C:
+		}
+	}
+	u.mu.Lock()
+	u.stopped = true
+	u.mu.Unlock()
+	_ = u.conn.Close()
+	<-u.done
+	return false
+}
+
 func (u *upload) send() {
 	defer close(u.done)
 	buffer := uploadBuffers.Get().(*[]byte)
@@ -139,6 +170,9 @@ func (u *upload) send() {
 		pace.before(total)
 		n, err := u.x.r.Body.Read((*buffer)[chunkHead : chunkHead+uploadBytes])
 		total += int64(n)
+		if errors.Is(err, io.EOF) {
+			u.drained.Store(true)
+		}
 		if limit := u.x.f.MaxBody; limit > 0 && total > limit {
 			u.fail(ErrBodyTooLarge)
 			return
