@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 )
 
 // section is a group of rows that are measured together.
@@ -27,6 +28,8 @@ func sections() []section {
 		{"static", append(keys(peerNginx, staticRowNames()...), keys(peerCaddy, staticRowNames()...)...), staticRows},
 		{"proxy", append(keys(peerNginx, proxyRowNames()...), keys(peerCaddy, proxyRowNames()...)...), proxyRows},
 		{"worker", keys(peerWorkerd, rowWorkerMany, rowWorkerOne), workerRows},
+		{"workers", append(keys(peerWorkerd, rowWorkerMemory, rowColdMedian, rowColdLongest), keys(peerHostAlone, rowHostMemory)...), manyRows},
+		{"neighbours", neighbourKeys(), neighbourRows},
 		{"tls", keys(peerTLS, rowHandshake, rowTLSMemory), tlsRows},
 	}
 }
@@ -66,15 +69,22 @@ type counts struct {
 	// handshakes are made in each of tlsPairs turns, with names out of so many
 	// certificates.
 	tlsPairs, handshakes, certificates int
+	// deployedWorkers have rows, activeWorkers of them run. coldWorkers are
+	// started in each of coldRounds.
+	deployedWorkers, activeWorkers, coldWorkers, coldRounds int
+	// neighbourPhase is how long victims are watched before, during and after.
+	neighbourPhase time.Duration
 }
 
 func (s settings) counts() counts {
 	if s.quick {
 		return counts{deployPairs: 1, workflowPairs: 2, queryPairs: 1, staticPairs: 1, queries: 20, requests: 200,
-			tlsPairs: 1, handshakes: 100, certificates: 300}
+			tlsPairs: 1, handshakes: 100, certificates: 300,
+			deployedWorkers: 20, activeWorkers: 3, coldWorkers: 2, coldRounds: 1, neighbourPhase: 4 * time.Second}
 	}
 	return counts{deployPairs: 5, workflowPairs: 40, queryPairs: 5, staticPairs: 7, queries: 1500, requests: 40_000,
-		tlsPairs: 5, handshakes: 2000, certificates: 10_000}
+		tlsPairs: 5, handshakes: 2000, certificates: 10_000,
+		deployedWorkers: 1000, activeWorkers: 100, coldWorkers: 25, coldRounds: 2, neighbourPhase: 12 * time.Second}
 }
 
 // measure runs the sections and prints the table.
