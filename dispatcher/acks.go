@@ -196,7 +196,7 @@ func (d *Dispatcher) refresh(ctx context.Context, key string, generation int64) 
 	if !d.routes.known(key) {
 		return true
 	}
-	route, err := d.routes.load(ctx, d.routes.shard(key), key)
+	route, err := d.routes.load(ctx, key)
 	if err != nil {
 		return models.CodeOf(err) == models.CodeNotFound
 	}

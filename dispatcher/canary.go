@@ -34,13 +34,18 @@ func (d *Dispatcher) choose(x *exchange, target target, route *models.Route) *mo
 	}
 	x.rollout = &rollout{cookie: target.prefix == "" && !sent, bucket: bucket}
 	if bucket < route.CanaryPercent {
-		canary := *route
-		canary.ReleaseID, canary.ManifestDigest, canary.WorkerDigest = route.CanaryReleaseID, route.CanaryManifestDigest, route.CanaryWorkerDigest
-		route = &canary
+		route = canaryOf(route)
 	}
 	x.rollout.releaseID = route.ReleaseID
 	d.counts.request(route.ReleaseID)
 	return route
+}
+
+// canaryOf is the route as the canary's visitors have it.
+func canaryOf(route *models.Route) *models.Route {
+	canary := *route
+	canary.ReleaseID, canary.ManifestDigest, canary.WorkerDigest = route.CanaryReleaseID, route.CanaryManifestDigest, route.CanaryWorkerDigest
+	return &canary
 }
 
 // rollout is what an answer has to do with a rollout under way.

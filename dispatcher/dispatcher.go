@@ -98,6 +98,9 @@ type Limits struct {
 	HeaderBytes int
 	// RequestBytes bounds a request's announced body; default 100 MiB.
 	RequestBytes int64
+	// Routes bounds the routes kept in memory, at about 220 bytes each; default
+	// 2,000,000. Beyond it those not used for longest are read again when asked for.
+	Routes int
 	// CacheBytes bounds the memory for manifests and files; default 256 MiB.
 	CacheBytes int64
 	// CachedFileBytes bounds a file that is kept in memory; default 1 MiB.
@@ -129,6 +132,9 @@ func (l Limits) withDefaults() Limits {
 	}
 	if l.RequestBytes == 0 {
 		l.RequestBytes = 100 << 20
+	}
+	if l.Routes == 0 {
+		l.Routes = 2_000_000
 	}
 	if l.CacheBytes == 0 {
 		l.CacheBytes = 256 << 20
@@ -189,11 +195,14 @@ func New(opts Options) (*Dispatcher, error) {
 	d := &Dispatcher{
 		opts:     opts,
 		hosts:    newHosts(opts.Domain, opts.OwnHosts, opts.Reserved),
-		routes:   newRouteTable(opts.Routes, opts.Log),
+		routes:   newRouteTable(opts.Routes, opts.Limits.Routes, opts.Log),
 		counts:   newReleaseCounts(opts.Counts, opts.Log),
 		releases: newReleases(opts.Blobs, opts.Limits.CacheBytes/4),
 		bodies:   newBodies(opts.Blobs, opts.Limits.CacheBytes-opts.Limits.CacheBytes/4, opts.Limits.CachedFileBytes),
 		access:   newAccessLog(opts.AccessLog),
+	}
+	if opts.Workers != nil {
+		d.routes.moved = d.prepare
 	}
 	if opts.Presence != nil {
 		d.acks = newAcks(opts.Presence, d.refresh, opts.Log)

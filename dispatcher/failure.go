@@ -20,6 +20,7 @@ const (
 	invalidWorkerName = "Invalid worker name format"
 	internalError     = "Internal dispatch error"
 	databaseFailed    = "Database connection failed"
+	tooManyUnknown    = "Too many requests for unknown workers"
 )
 
 // failure is an answer of the dispatcher's own.
@@ -46,6 +47,9 @@ func (d *Dispatcher) failRoute(x *exchange, target target, err error) {
 	switch {
 	case models.CodeOf(err) == models.CodeNotFound:
 		d.fail(x, failure{http.StatusNotFound, workerNotFound, "Nothing is deployed at this address.", target.name})
+	case models.CodeOf(err) == models.CodeRateLimited:
+		x.w.Header()["Retry-After"] = []string{"1"}
+		d.fail(x, failure{http.StatusTooManyRequests, tooManyUnknown, "Try again in a moment.", target.name})
 	case models.CodeOf(err) == models.CodeDatabase, errors.Is(err, context.DeadlineExceeded):
 		d.fail(x, failure{http.StatusServiceUnavailable, databaseFailed, "Try again in a moment.", target.name})
 	default:

@@ -12,7 +12,6 @@ import (
 
 	"github.com/slipwayhq/slipway/assets"
 	"github.com/slipwayhq/slipway/blob"
-	"github.com/slipwayhq/slipway/models"
 )
 
 // The commonest request by far asks for a file that is in memory. It is answered
@@ -207,14 +206,4 @@ func (d *dates) append(b []byte, now time.Time) []byte {
 		d.last.Store(last)
 	}
 	return append(b, last.text[:]...)
-}
-
-// current gives a route that answers as it is in memory, nil when get would have
-// to look further.
-func (t *routeTable) current(key string) *models.Route {
-	entry := (*t.shard(key).entries.Load())[key]
-	if entry == nil || entry.stale.Load() || !t.heard.Load() {
-		return nil
-	}
-	return &entry.route
 }

@@ -3,7 +3,7 @@ package dispatcher
 import (
 	"context"
 	"hash/maphash"
-	"maps"
+	"strconv"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -15,7 +15,8 @@ import (
 )
 
 const (
-	routeShards = 64
+	routeShardBits = 8
+	routeShards    = 1 << routeShardBits
 	// negativeTTL is how long "nothing there" is believed. NOTIFY ends it
 	// sooner; it is short so that a name that is not heard of again is forgotten.
 	negativeTTL = 5 * time.Second
@@ -37,92 +38,121 @@ const (
 	maxReads = 32
 )
 
-// routeTable keeps routes in memory. Reading takes no lock: a shard's map is
-// never changed, only replaced.
+// routeTable keeps routes in memory. Reading one that is there takes no lock.
 type routeTable struct {
 	source Routes
 	log    logrus.FieldLogger
+	// moved is told of a route that was read again and points elsewhere.
+	moved  func(from, to *models.Route)
 	seed   maphash.Seed
-	shards [routeShards]routeShard
+	shards [routeShards]*routeShard
 	loads  singleflight.Group
-	reads  chan struct{}
+	// round counts resyncs: a load that began before one must not be joined after it.
+	round atomic.Uint64
+	reads chan struct{}
 	// heard says that changes are being announced.
 	heard atomic.Bool
+	// awayUntil is until when the database is taken to be away while changes are
+	// not announced, in Unix nanoseconds.
+	awayUntil atomic.Int64
 
-	names routeNames
+	names  routeNames
+	misses misses
 
 	negativeMu sync.Mutex
 	negatives  map[string]time.Time
 }
 
-type routeShard struct {
-	mu      sync.Mutex
-	entries atomic.Pointer[map[string]*routeEntry]
-	// epoch counts the announcements for this shard. A load that began before
-	// the latest one may have read what was there before it.
-	epoch atomic.Uint64
-}
-
-type routeEntry struct {
-	route  models.Route
-	loaded time.Time
-	// stale says that the route changed after it was loaded.
-	stale atomic.Bool
-	// retryAt is when a failed reload may be tried again, in Unix nanoseconds.
-	retryAt atomic.Int64
-}
-
-func newRouteTable(source Routes, log logrus.FieldLogger) *routeTable {
-	t := &routeTable{source: source, log: log, seed: maphash.MakeSeed(), reads: make(chan struct{}, maxReads), negatives: make(map[string]time.Time)}
+func newRouteTable(source Routes, limit int, log logrus.FieldLogger) *routeTable {
+	t := &routeTable{
+		source: source, log: log, moved: func(_, _ *models.Route) {}, seed: maphash.MakeSeed(),
+		reads: make(chan struct{}, maxReads), negatives: make(map[string]time.Time),
+	}
 	t.names.seed = t.seed
 	for i := range t.shards {
-		t.shards[i].entries.Store(&map[string]*routeEntry{})
+		t.shards[i] = newRouteShard(max(1, limit/routeShards))
 	}
 	return t
 }
 
 // get finds a route: CodeNotFound when there is none, CodeDatabase when that
-// cannot be known and no earlier answer is left to serve.
+// cannot be known and no earlier answer is left to serve, CodeRateLimited when
+// too many ask for what is not there.
 func (t *routeTable) get(ctx context.Context, key string) (*models.Route, error) {
-	shard := t.shard(key)
-	entry := (*shard.entries.Load())[key]
+	hash := t.hash(key)
+	shard := t.shard(hash)
+	entry := shard.find(hash, key)
 	if entry == nil {
-		if t.isNegative(key) || t.names.absent(key) {
-			return nil, errNoRoute
+		return t.first(ctx, key)
+	}
+	stale := entry.stale.Load()
+	if !stale && t.heard.Load() {
+		return shard.route(entry), nil
+	}
+	now := time.Now()
+	if now.UnixNano() < entry.trusted.Load() {
+		return shard.route(entry), nil
+	}
+	if !stale || t.away(now) {
+		// Nothing says that it changed, or there is nobody to ask: answer now, and
+		// look meanwhile unless others keep the database busy.
+		entry.trusted.Store(now.Add(retryAfter).UnixNano())
+		if !t.away(now) && len(t.reads) < maxReads {
+			t.loads.DoChan(t.loadKey(key), func() (any, error) { return t.read(key) })
 		}
-		return t.load(ctx, shard, key)
-	}
-	if !entry.stale.Load() && (t.heard.Load() || time.Since(entry.loaded) < unheardTTL) {
-		return &entry.route, nil
-	}
-	if time.Now().UnixNano() < entry.retryAt.Load() {
-		return &entry.route, nil
-	}
-	if !entry.stale.Load() {
-		// Nothing says that it changed: answer now, look meanwhile.
-		entry.retryAt.Store(time.Now().Add(retryAfter).UnixNano())
-		t.loads.DoChan(key, func() (any, error) { return t.read(shard, key) })
-		return &entry.route, nil
+		return shard.route(entry), nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, staleWait)
 	defer cancel()
-	route, err := t.load(ctx, shard, key)
+	route, err := t.load(ctx, key)
 	if err != nil && models.CodeOf(err) != models.CodeNotFound {
-		entry.retryAt.Store(time.Now().Add(retryAfter).UnixNano())
-		return &entry.route, nil
+		entry.trusted.Store(time.Now().Add(retryAfter).UnixNano())
+		return shard.route(entry), nil
 	}
 	return route, err
 }
 
+// current gives a route that answers as it is in memory, nil when get would have
+// to look further.
+func (t *routeTable) current(key string) *models.Route {
+	hash := t.hash(key)
+	shard := t.shard(hash)
+	entry := shard.find(hash, key)
+	if entry == nil || entry.stale.Load() || !t.heard.Load() {
+		return nil
+	}
+	return shard.route(entry)
+}
+
 // known says whether requests are answered by this route from memory.
 func (t *routeTable) known(key string) bool {
-	return (*t.shard(key).entries.Load())[key] != nil
+	hash := t.hash(key)
+	return t.shard(hash).find(hash, key) != nil
+}
+
+// first finds a route that is not in memory.
+func (t *routeTable) first(ctx context.Context, key string) (*models.Route, error) {
+	now := time.Now()
+	switch {
+	case t.isNegative(key) || t.names.absent(key):
+		return nil, errNoRoute
+	case t.away(now):
+		return nil, errAway
+	case !t.misses.allows(key, now):
+		return nil, errTooManyMisses
+	}
+	return t.load(ctx, key)
+}
+
+// away says that the database is taken to be away.
+func (t *routeTable) away(now time.Time) bool {
+	return !t.heard.Load() && now.UnixNano() < t.awayUntil.Load()
 }
 
 // load reads a route once for all that wait for it.
-func (t *routeTable) load(ctx context.Context, shard *routeShard, key string) (*models.Route, error) {
+func (t *routeTable) load(ctx context.Context, key string) (*models.Route, error) {
 	select {
-	case result := <-t.loads.DoChan(key, func() (any, error) { return t.read(shard, key) }):
+	case result := <-t.loads.DoChan(t.loadKey(key), func() (any, error) { return t.read(key) }):
 		if result.Err != nil {
 			return nil, result.Err
 		}
@@ -132,8 +162,12 @@ func (t *routeTable) load(ctx context.Context, shard *routeShard, key string) (*
 	}
 }
 
+func (t *routeTable) loadKey(key string) string {
+	return strconv.FormatUint(t.round.Load(), 10) + " " + key
+}
+
 // read is on its own time: whoever asked first may leave, others still wait.
-func (t *routeTable) read(shard *routeShard, key string) (*models.Route, error) {
+func (t *routeTable) read(key string) (*models.Route, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), loadTimeout)
 	defer cancel()
 	select {
@@ -142,15 +176,22 @@ func (t *routeTable) read(shard *routeShard, key string) (*models.Route, error) 
 	case <-ctx.Done():
 		return nil, models.Wrap(models.CodeDatabase, ctx.Err(), "The route was not read in time")
 	}
+	hash := t.hash(key)
+	shard := t.shard(hash)
+	if shard.find(hash, key) == nil && !t.misses.allows(key, time.Now()) {
+		return nil, errTooManyMisses // meanwhile, while it waited
+	}
 	epoch := shard.epoch.Load()
 	route, err := t.source.Route(ctx, key)
 	switch {
 	case err == nil:
-		return shard.store(key, route, epoch), nil
+		return t.store(hash, &route, epoch), nil
 	case models.CodeOf(err) == models.CodeNotFound:
-		t.forget(shard, key, epoch)
+		t.misses.count(key, time.Now())
+		t.forget(hash, key, epoch)
 		return nil, errNoRoute
 	default:
+		t.awayUntil.Store(time.Now().Add(retryAfter).UnixNano())
 		t.log.WithError(err).WithField("route", key).Warn("cannot read a route")
 		return nil, err
 	}
@@ -158,47 +199,51 @@ func (t *routeTable) read(shard *routeShard, key string) (*models.Route, error) 
 
 // store keeps a route that was read, unless a newer one is there already: a
 // slow read must not undo a flip that a faster one has seen.
-func (s *routeShard) store(key string, route models.Route, epoch uint64) *models.Route {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	entries := *s.entries.Load()
-	if old := entries[key]; old != nil && old.route.Generation > route.Generation {
-		return &old.route
+func (t *routeTable) store(hash uint64, route *models.Route, epoch uint64) *models.Route {
+	shard := t.shard(hash)
+	entry := newRouteEntry(route, time.Now())
+	shard.mu.Lock()
+	old := shard.find(hash, route.Key)
+	if old != nil && old.generation() > route.Generation {
+		shard.mu.Unlock()
+		return shard.route(old)
 	}
-	entry := &routeEntry{route: route, loaded: time.Now()}
-	entry.stale.Store(s.epoch.Load() != epoch)
-	next := maps.Clone(entries)
-	next[key] = entry
-	s.entries.Store(&next)
-	return &entry.route
+	if shard.epoch.Load() != epoch {
+		entry.markStale()
+	}
+	shard.put(hash, entry, t.hash)
+	shard.keepOpen(entry, route)
+	shard.mu.Unlock()
+	if old != nil {
+		t.moved(old.open(), route)
+	}
+	return route
 }
 
 // forget drops a route that is no more, unless it was announced meanwhile.
-func (t *routeTable) forget(shard *routeShard, key string, epoch uint64) {
+func (t *routeTable) forget(hash uint64, key string, epoch uint64) {
+	shard := t.shard(hash)
 	shard.mu.Lock()
 	defer shard.mu.Unlock()
 	if shard.epoch.Load() != epoch {
 		return
 	}
-	if entries := *shard.entries.Load(); entries[key] != nil {
-		next := maps.Clone(entries)
-		delete(next, key)
-		shard.entries.Store(&next)
-	}
+	shard.remove(hash, key)
 	t.addNegative(key)
 }
 
 // invalidate is called when a route's change is announced.
 func (t *routeTable) invalidate(key string) {
 	t.names.add(key)
-	shard := t.shard(key)
+	hash := t.hash(key)
+	shard := t.shard(hash)
 	shard.mu.Lock()
 	shard.epoch.Add(1)
-	if entry := (*shard.entries.Load())[key]; entry != nil {
+	if entry := shard.find(hash, key); entry != nil {
 		entry.markStale()
 	}
 	shard.mu.Unlock()
-	t.loads.Forget(key)
+	t.loads.Forget(t.loadKey(key))
 	t.negativeMu.Lock()
 	delete(t.negatives, key)
 	t.negativeMu.Unlock()
@@ -206,14 +251,12 @@ func (t *routeTable) invalidate(key string) {
 
 // resync is called when announcements may have been missed.
 func (t *routeTable) resync() {
-	for i := range t.shards {
-		shard := &t.shards[i]
+	t.round.Add(1)
+	t.awayUntil.Store(0)
+	for _, shard := range t.shards {
 		shard.mu.Lock()
 		shard.epoch.Add(1)
-		for key, entry := range *shard.entries.Load() {
-			entry.markStale()
-			t.loads.Forget(key)
-		}
+		shard.each((*routeEntry).markStale)
 		shard.mu.Unlock()
 	}
 	t.negativeMu.Lock()
@@ -221,10 +264,10 @@ func (t *routeTable) resync() {
 	t.negativeMu.Unlock()
 }
 
-func (e *routeEntry) markStale() {
-	e.retryAt.Store(0)
-	e.stale.Store(true)
-}
+func (t *routeTable) hash(key string) uint64 { return maphash.String(t.seed, key) }
+
+// shard goes by the top of the hash, a slot in it by the bottom.
+func (t *routeTable) shard(hash uint64) *routeShard { return t.shards[hash>>(64-routeShardBits)] }
 
 func (t *routeTable) isNegative(key string) bool {
 	t.negativeMu.Lock()
@@ -246,8 +289,8 @@ func (t *routeTable) addNegative(key string) {
 	t.negatives[key] = time.Now().Add(ttl)
 }
 
-func (t *routeTable) shard(key string) *routeShard {
-	return &t.shards[maphash.String(t.seed, key)%routeShards]
-}
-
-var errNoRoute = models.Errorf(models.CodeNotFound, "Nothing is deployed there.")
+var (
+	errNoRoute       = models.Errorf(models.CodeNotFound, "Nothing is deployed there.")
+	errAway          = models.Errorf(models.CodeDatabase, "The database did not answer; try again shortly.")
+	errTooManyMisses = models.Errorf(models.CodeRateLimited, "Too many ask for what is not there; try again shortly.")
+)

@@ -54,10 +54,7 @@ func (d *Dispatcher) serveWorker(x *exchange, target target, route *models.Route
 		d.failInternal(x, models.Errorf(models.CodeSandbox, "This dispatcher runs no workers, and the release has one"))
 		return
 	}
-	lease, err := d.opts.Workers.Open(x.r.Context(), edge.Release{
-		ID: route.ReleaseID, OrganizationID: route.OrganizationID, ProjectID: route.ProjectID, WorkerName: route.WorkerName,
-		WorkerDigest: route.WorkerDigest, ManifestDigest: route.ManifestDigest,
-	})
+	lease, err := d.opts.Workers.Open(x.r.Context(), edgeRelease(route))
 	if err != nil {
 		d.failWorker(x, err)
 		return

@@ -41,3 +41,22 @@ func ValidID(prefix, id string) bool {
 	}
 	return true
 }
+
+// RawID gives the 128 bits of an id that NewID made with that prefix, for
+// keeping many of them; AppendID is the way back. Not ok means that it is no
+// such id.
+func RawID(prefix, id string) (raw [16]byte, ok bool) {
+	if !ValidID(prefix, id) {
+		return raw, false
+	}
+	if _, err := idEncoding.Decode(raw[:], []byte(id[len(prefix)+1:])); err != nil {
+		return raw, false
+	}
+	// The last character has two bits more than there are.
+	return raw, id[len(id)-1] == idEncoding.EncodeToString(raw[15:])[1]
+}
+
+// AppendID appends the id with that prefix and those bits.
+func AppendID(b []byte, prefix string, raw [16]byte) []byte {
+	return idEncoding.AppendEncode(append(append(b, prefix...), '_'), raw[:])
+}
