@@ -33,6 +33,8 @@ type codeStore struct {
 	// checked holds the folders whose bytes this process has written or compared
 	// with their digests.
 	checked sync.Map
+	// readingMap is for sourceMaps.
+	readingMap sync.Mutex
 }
 
 // code is a release's code on disk.
@@ -117,7 +119,7 @@ func (s *codeStore) read(ctx context.Context, key blob.Key, folder string) (*cod
 		}
 		s.checked.Store(folder, true)
 	}
-	return &code{bundle: bundle, folder: folder, maps: newSourceMaps(bundle, filepath.Join(folder, "maps"))}, nil
+	return &code{bundle: bundle, folder: folder, maps: newSourceMaps(bundle, filepath.Join(folder, "maps"), &s.readingMap)}, nil
 }
 
 // fetch writes the folder from the blob store, whole or not at all.

@@ -101,7 +101,7 @@ func TestLogs_hideSecrets(t *testing.T) {
 func TestLogs_dropWhatIsTooMuchAndSayHowMuch(t *testing.T) {
 	w := newWorld(t)
 	loud := w.deploy("loud", `export default { async fetch() {
-		for (let i = 0; i < 300; i++) { for (let j = 0; j < 100; j++) console.log("line", i, "y".repeat(200)); await scheduler.wait(1); }
+		for (let i = 0; i < 200; i++) { for (let j = 0; j < 100; j++) console.log("line", i, "y".repeat(200)); await scheduler.wait(1); }
 		return new Response("ok");
 	} }`)
 	quiet := w.deploy("quiet", hello)
@@ -124,7 +124,7 @@ func TestLogs_dropWhatIsTooMuchAndSayHowMuch(t *testing.T) {
 
 func TestOutput_readsLinesHoweverTheyArrive(t *testing.T) {
 	h := &Host{limits: testLimits(), options: Options{Now: time.Now}, journals: map[string]*journal{}}
-	w := &worker{host: h, journal: h.journal(Release{ID: "r1"}), code: &code{maps: newSourceMaps(&models.WorkerBundle{}, "")}}
+	w := &worker{host: h, journal: h.journal(Release{ID: "r1"}), code: &code{maps: newSourceMaps(&models.WorkerBundle{}, "", &sync.Mutex{})}}
 	o := newOutput(w)
 	text := `{"timestamp":1795293636797,"level":"warn","message":"caf\u00e9"}` + "\nplain {\n\n" +
 		`{"timestamp":1,"level":"log","message":"` + strings.Repeat(`\u00e9`, 20000) + `"}` + "\n" +
@@ -152,7 +152,7 @@ func FuzzOutput(f *testing.F) {
 	f.Fuzz(func(t *testing.T, said []byte) {
 		h := &Host{limits: testLimits(), options: Options{Now: time.Now}, journals: map[string]*journal{}}
 		bundle := &models.WorkerBundle{Modules: []models.WorkerModule{{Name: "main.js", SourceMap: "x"}}}
-		w := &worker{host: h, journal: h.journal(Release{ID: "r1"}), code: &code{maps: newSourceMaps(bundle, "/nowhere")}}
+		w := &worker{host: h, journal: h.journal(Release{ID: "r1"}), code: &code{maps: newSourceMaps(bundle, "/nowhere", &sync.Mutex{})}}
 		o := newOutput(w)
 		half := len(said) / 2
 		_, _ = o.Write(said[:half])

@@ -58,7 +58,6 @@ func TestNew_sharesItsFolderWithNobody(t *testing.T) {
 	_, err := New(options)
 	require.Equal(t, models.CodeSandbox, models.CodeOf(err))
 	assert.Contains(t, models.MessageOf(err), "another edge host uses it")
-	w.expect(w.deploy("r1", hello), "/", "hello 1")
 	require.NoError(t, w.Close(t.Context()))
 	next, err := New(options)
 	require.NoError(t, err)

@@ -25,7 +25,8 @@ type WorkerStatus struct {
 	WorkerName     string    `json:"workerName"`
 	Started        time.Time `json:"started"`
 	LastUsed       time.Time `json:"lastUsed"`
-	// MemoryBytes is what its control group held when last looked at.
+	// MemoryBytes is what its control group and its source maps held when last
+	// looked at.
 	MemoryBytes int64 `json:"memoryBytes"`
 	// Requests counts those since its start, Active those now.
 	Requests int64 `json:"requests"`

@@ -54,7 +54,7 @@ func (h *Host) watchWorker(ctx context.Context, w *worker, now time.Time) {
 	if err != nil || w.fate.Load() != nil {
 		return
 	}
-	w.memory.Store(usage.MemoryBytes)
+	w.memory.Store(usage.MemoryBytes + w.code.maps.held())
 	elapsed, used := now.Sub(w.watch.seen), usage.CPU-w.watch.cpu
 	first := w.watch.seen.IsZero()
 	w.watch.seen, w.watch.cpu = now, usage.CPU

@@ -38,7 +38,8 @@ type worker struct {
 	requests atomic.Int64
 	// superseded says that a newer release of the project runs here.
 	superseded atomic.Bool
-	memory     atomic.Int64
+	// memory is what its control group and its source maps held when last looked at.
+	memory atomic.Int64
 
 	watch watch
 
