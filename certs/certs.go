@@ -8,10 +8,10 @@
 //
 // certmagic does the work with the authority: accounts, orders, challenges,
 // renewal windows, OCSP. What is served from memory is kept apart from its
-// cache, in a form that costs a third of it.
+// cache, in a form that costs a quarter of it.
 //
-// The files, in reading order: handshake.go chooses a certificate, fetch.go gets
-// one that is not in memory, upkeep.go renews; engine.go sets certmagic up;
+// The files, in reading order: handshake.go chooses a certificate, entry.go is one
+// in memory, fetch.go gets one that is not there, upkeep.go renews; engine.go sets certmagic up;
 // decide.go, storage.go, lease.go and localcopy.go are what they use.
 package certs
 
@@ -67,7 +67,7 @@ type Options struct {
 	// system's.
 	Directory, Email, CAFile string
 
-	// MaxInMemory bounds the certificates in memory; default 100,000, some 200 MB.
+	// MaxInMemory bounds the certificates in memory; default 100,000, some 100 MB.
 	MaxInMemory int
 	// RenewalWindow is the part of a certificate's life, at its end, in which it
 	// is renewed; default a third.
@@ -91,6 +91,7 @@ type Certs struct {
 	files   *certFiles // nil without
 
 	memory  *lru[string, *entry]
+	hot     *lru[*entry, *tls.Certificate]
 	chains  chains
 	flights singleflight.Group
 	failed  *lru[string, failure]
@@ -139,6 +140,7 @@ func New(opts Options) (*Certs, error) {
 		decide:  newDecisions(opts.Allowed),
 		own:     newOwnHosts(opts.Domain, opts.OwnHosts),
 		memory:  newLRU[string, *entry](opts.MaxInMemory),
+		hot:     newLRU[*entry, *tls.Certificate](hotCertificates),
 		failed:  newLRU[string, failure](deniedNames),
 		issuing: make(chan struct{}, concurrentIssues),
 		due:     make(chan struct{}, 1),

@@ -6,23 +6,12 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
-	"sync"
 	"time"
 
 	"github.com/caddyserver/certmagic"
 
 	"github.com/slipwayhq/slipway/models"
 )
-
-// entry is a certificate in memory.
-type entry struct {
-	certificate         *tls.Certificate
-	notBefore, notAfter time.Time
-	// checkAt is when upkeep looks at it again, failures how often in a row that
-	// went wrong.
-	checkAt  time.Time
-	failures int
-}
 
 // failure is a certificate that could not be got; nobody tries before until.
 type failure struct {
@@ -83,7 +72,7 @@ func (c *Certs) fetch(ctx context.Context, name string, kind hostKind, source ne
 		if result.Err != nil {
 			return nil, result.Err
 		}
-		return result.Val.(*entry).certificate, nil
+		return c.expand(result.Val.(*entry))
 	}
 }
 
@@ -183,7 +172,7 @@ func (c *Certs) read(name string, load func(key string) ([]byte, error)) (*entry
 	if err != nil {
 		return nil, fmt.Errorf("%w: %w", errUnusable, err)
 	}
-	return c.compact(pair), nil
+	return c.compact(pair)
 }
 
 // keptLocally says that this machine has served a name before.
@@ -275,38 +264,4 @@ func (c *Certs) tell(name string, err error) {
 	if now-last > int64(tellEvery) && c.told.CompareAndSwap(last, now) {
 		c.opts.Log.WithError(err).WithField("host", name).Warn("no certificate could be had for a visitor")
 	}
-}
-
-// compact drops what handshakes do not need, and shares the authority's own
-// certificates among all that it signed.
-func (c *Certs) compact(pair tls.Certificate) *entry {
-	e := &entry{notBefore: pair.Leaf.NotBefore, notAfter: pair.Leaf.NotAfter}
-	pair.Leaf = nil
-	for i := 1; i < len(pair.Certificate); i++ {
-		pair.Certificate[i] = c.chains.share(pair.Certificate[i])
-	}
-	e.certificate = &pair
-	return e
-}
-
-// chains are the certificates of authorities, once each.
-type chains struct {
-	mu    sync.Mutex
-	known map[string][]byte
-}
-
-// maxChains is far more than an authority uses at a time.
-const maxChains = 100
-
-func (c *chains) share(der []byte) []byte {
-	c.mu.Lock()
-	defer c.mu.Unlock()
-	if known, ok := c.known[string(der)]; ok {
-		return known
-	}
-	if c.known == nil || len(c.known) >= maxChains {
-		c.known = map[string][]byte{}
-	}
-	c.known[string(der)] = der
-	return der
 }

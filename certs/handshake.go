@@ -40,7 +40,7 @@ func (c *Certs) certificate(ctx context.Context, hello *tls.ClientHelloInfo) (*t
 		return nil, nil
 	}
 	if e, ok := c.memory.get(name); ok && time.Now().Before(e.notAfter) {
-		return e.certificate, nil
+		return c.expand(e)
 	}
 	return c.fetch(ctx, name, kind, source(hello.Conn))
 }

@@ -135,7 +135,7 @@ func (c *Certs) checkOne(ctx context.Context, name string) {
 func (c *Certs) managed(ctx context.Context, name string) (*entry, error) {
 	certificate, err := c.engine.manage(ctx, name)
 	if err == nil {
-		return c.compact(certificate), nil
+		return c.compact(certificate)
 	}
 	if _, loadErr := c.load(ctx, name); !errors.Is(loadErr, errUnusable) {
 		return nil, err
