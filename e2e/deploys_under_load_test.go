@@ -84,6 +84,8 @@ const (
 	visitorClients = 8
 	// visitorPause keeps them from taking the whole machine from the deployments.
 	visitorPause = 10 * time.Millisecond
+	// visitorPatience is how long they wait for an answer.
+	visitorPatience = 30 * time.Second
 )
 
 func (v *visitors) fail(format string, args ...any) {
@@ -121,7 +123,9 @@ func (v *visitors) visit(ctx context.Context, n int) {
 }
 
 func (v *visitors) ask(method string, body []byte) error {
-	request, err := http.NewRequest(method, v.url+"/", bytes.NewReader(body))
+	ctx, cancel := context.WithTimeout(context.Background(), visitorPatience)
+	defer cancel()
+	request, err := http.NewRequestWithContext(ctx, method, v.url+"/", bytes.NewReader(body))
 	if err != nil {
 		return err
 	}
@@ -206,7 +210,7 @@ func TestDeploys_underLoadFailNoRequest(t *testing.T) {
 	project := s.newProject(name)
 	s.succeed(s.deploy(project, worker(name, versionedWorker)))
 	v := &visitors{url: s.DispatcherURL, host: name + ".localhost",
-		client: &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 2 * visitorClients}, Timeout: 5 * time.Minute}}
+		client: &http.Client{Transport: &http.Transport{MaxIdleConnsPerHost: 2 * visitorClients}}}
 	ctx, leave := context.WithCancel(t.Context())
 	gone := make(chan struct{})
 	go func() {
