@@ -3,6 +3,7 @@ package edge
 import (
 	"fmt"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
