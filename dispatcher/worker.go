@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/http"
 	"os"
+	"strconv"
 	"strings"
 	"time"
 
@@ -33,8 +34,8 @@ const (
 // what only the owner should see.
 const seeLog = "The owner of this site finds the reason in its log under this request id."
 
-// retryAfterBusy is Retry-After of a busy worker, in seconds.
-const retryAfterBusy = "1"
+// minRetryAfter is Retry-After of a busy worker of which nothing more is known.
+const minRetryAfter = time.Second
 
 // strangers are headers in which a client could claim to be somebody else, or to
 // have been let in by a proxy before us.
@@ -237,7 +238,8 @@ func (d *Dispatcher) failWorker(x *exchange, err error) {
 		d.fail(x, failure{http.StatusBadGateway, workerCrashed, seeLog, x.worker})
 	case models.CodeWorkerBusy:
 		d.noteWorker(x, err).Info("a worker is busy")
-		x.w.Header()["Retry-After"] = []string{retryAfterBusy}
+		wait := max(minRetryAfter, edge.RetryAfter(err))
+		x.w.Header()["Retry-After"] = []string{strconv.Itoa(int(wait / time.Second))}
 		d.fail(x, failure{http.StatusServiceUnavailable, workerBusy, "Try again in a moment.", x.worker})
 	case models.CodeDatabase:
 		d.noteWorker(x, err).Warn("cannot start a worker")
