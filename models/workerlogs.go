@@ -44,10 +44,13 @@ func (s *Store) AppendWorkerLog(ctx context.Context, rows []WorkerLogRow) error 
 	}))
 }
 
-// TrimWorkerLog keeps the latest lines of a release and drops the others.
-func (s *Store) TrimWorkerLog(ctx context.Context, releaseID string, keep int) error {
-	return dbError(s.with(ctx).Exec(`DELETE FROM worker_logs WHERE release_id = ?
-		AND id <= (SELECT id FROM worker_logs WHERE release_id = ? ORDER BY id DESC OFFSET ? LIMIT 1)`, releaseID, releaseID, keep).Error)
+// TrimWorkerLog keeps the latest lines of a release, as many as keep and about as
+// large as keepBytes together, and drops the others.
+func (s *Store) TrimWorkerLog(ctx context.Context, releaseID string, keep int, keepBytes int64) error {
+	return dbError(s.with(ctx).Exec(`DELETE FROM worker_logs w USING (
+			SELECT id, row_number() OVER latest AS n, sum(pg_column_size(line)) OVER latest AS bytes
+			FROM worker_logs WHERE release_id = ? WINDOW latest AS (ORDER BY id DESC)) kept
+		WHERE w.id = kept.id AND (kept.n > ? OR kept.bytes > ?)`, releaseID, keep, keepBytes).Error)
 }
 
 // WorkerLog lists a project's lines after the one with the id given, oldest

@@ -19,7 +19,7 @@ import (
 // Rows keeps lines. models.Store is one.
 type Rows interface {
 	AppendWorkerLog(ctx context.Context, rows []models.WorkerLogRow) error
-	TrimWorkerLog(ctx context.Context, releaseID string, keep int) error
+	TrimWorkerLog(ctx context.Context, releaseID string, keep int, keepBytes int64) error
 }
 
 // Options are what a Sink needs.
@@ -35,12 +35,16 @@ const (
 	flushEvery = 200 * time.Millisecond
 	// writeTimeout bounds one write.
 	writeTimeout = 5 * time.Second
-	// maxPending bounds the lines that wait while the database is slow or away,
-	// over all releases and for one.
-	maxPending        = 20_000
-	maxPendingRelease = 2_000
-	// batch is how many lines one statement writes.
-	batch = 1_000
+	// maxPending and maxPendingBytes bound what waits while the database is slow or
+	// away; an organization has a quarter of it, a release a tenth of the lines.
+	maxPending      = 20_000
+	maxPendingBytes = 64 << 20
+	// batch and batchBytes bound what one statement writes: a greater one might
+	// never be written within writeTimeout, and all behind it wait.
+	batch      = 1_000
+	batchBytes = 4 << 20
+	// keepBytes is about how much of a release is kept, in bytes of JSON.
+	keepBytes = 8 << 20
 )
 
 // Sink is an edge.LogSink. Safe for concurrent use.
@@ -48,27 +52,40 @@ type Sink struct {
 	options Options
 
 	mu      sync.Mutex
-	pending []models.WorkerLogRow
-	// waiting and dropped count by release.
-	waiting, dropped map[string]int
-	projects         map[string]string
+	pending []line
+	// waiting counts what is pending: by release, by organization, and all by "".
+	waiting map[string]amount
+	// dropped counts lines by release.
+	dropped  map[string]int
+	projects map[string]string
 
-	// written counts a release's lines since it was last trimmed; of Run alone.
-	written map[string]int
+	// written counts what a release got since it was last trimmed; of Run alone.
+	written map[string]amount
 }
+
+// line is a row and whose it is.
+type line struct {
+	models.WorkerLogRow
+	organization string
+}
+
+// amount is of lines.
+type amount struct{ lines, bytes int }
+
+func (a amount) plus(l line) amount { return amount{a.lines + 1, a.bytes + len(l.Line)} }
 
 // New makes a sink; Run writes.
 func New(options Options) *Sink {
 	return &Sink{
-		options: options, waiting: map[string]int{}, dropped: map[string]int{}, projects: map[string]string{}, written: map[string]int{},
+		options: options, waiting: map[string]amount{}, dropped: map[string]int{}, projects: map[string]string{}, written: map[string]amount{},
 	}
 }
 
 // Log takes lines; it never blocks. What does not fit is counted and said later.
 func (s *Sink) Log(r edge.Release, lines []models.WorkerLogLine) {
-	rows := make([]models.WorkerLogRow, 0, len(lines))
-	for _, line := range lines {
-		row, err := rowOf(r, line)
+	rows := make([]line, 0, len(lines))
+	for _, said := range lines {
+		row, err := rowOf(r, said)
 		if err != nil {
 			s.options.Log.WithError(err).WithField("release", r.ID).Error("a line of a worker's log cannot be written")
 			continue
@@ -77,35 +94,52 @@ func (s *Sink) Log(r edge.Release, lines []models.WorkerLogLine) {
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for i, row := range rows {
-		if len(s.pending) >= maxPending || s.waiting[r.ID] >= maxPendingRelease {
-			s.dropped[r.ID] += len(rows) - i
-			s.projects[r.ID] = r.ProjectID
-			return
+	for _, row := range rows {
+		if s.fits(row) {
+			s.pending = append(s.pending, row)
+			s.count(row)
+			continue
 		}
-		s.pending = append(s.pending, row)
-		s.waiting[r.ID]++
+		s.dropped[r.ID]++
+		s.projects[r.ID] = r.ProjectID
+	}
+}
+
+// fits says whether a line may wait. The caller holds mu.
+func (s *Sink) fits(l line) bool {
+	all, own := s.waiting[""], s.waiting[l.organization]
+	return s.waiting[l.ReleaseID].lines < maxPending/10 &&
+		(l.organization == "" || own.lines < maxPending/4 && own.bytes+len(l.Line) <= maxPendingBytes/4) &&
+		all.lines < maxPending && all.bytes+len(l.Line) <= maxPendingBytes
+}
+
+// count adds a line to what waits. The caller holds mu.
+func (s *Sink) count(l line) {
+	s.waiting[""] = s.waiting[""].plus(l)
+	s.waiting[l.ReleaseID] = s.waiting[l.ReleaseID].plus(l)
+	if l.organization != "" {
+		s.waiting[l.organization] = s.waiting[l.organization].plus(l)
 	}
 }
 
 // rowOf encodes a line. PostgreSQL's jsonb holds no NUL character, so those of a
 // worker's text are shown as U+2400.
-func rowOf(r edge.Release, line models.WorkerLogLine) (models.WorkerLogRow, error) {
-	line.ReleaseID = r.ID
-	data, err := json.Marshal(line)
+func rowOf(r edge.Release, said models.WorkerLogLine) (line, error) {
+	said.ReleaseID = r.ID
+	data, err := json.Marshal(said)
 	if err != nil {
-		return models.WorkerLogRow{}, err
+		return line{}, err
 	}
 	text := string(data)
 	if strings.Contains(text, `\u0000`) {
-		for _, field := range []*string{&line.Message, &line.Stack, &line.Path, &line.Method, &line.RequestID} {
+		for _, field := range []*string{&said.Message, &said.Stack, &said.Path, &said.Method, &said.RequestID} {
 			*field = strings.ReplaceAll(*field, "\x00", "\u2400")
 		}
-		if data, err = json.Marshal(line); err != nil {
-			return models.WorkerLogRow{}, err
+		if data, err = json.Marshal(said); err != nil {
+			return line{}, err
 		}
 	}
-	return models.WorkerLogRow{ProjectID: r.ProjectID, ReleaseID: r.ID, Line: data}, nil
+	return line{models.WorkerLogRow{ProjectID: r.ProjectID, ReleaseID: r.ID, Line: data}, r.OrganizationID}, nil
 }
 
 // Run writes what was taken until ctx ends, and then what is left.
@@ -130,7 +164,7 @@ func (s *Sink) Run(ctx context.Context) error {
 func (s *Sink) flush(ctx context.Context) {
 	rows := s.take()
 	for len(rows) > 0 {
-		part := rows[:min(batch, len(rows))]
+		part := rows[:batchOf(rows)]
 		if err := s.write(ctx, part); err != nil {
 			if ctx.Err() == nil {
 				s.options.Log.WithError(err).Warn("workers' logs cannot be written; trying again")
@@ -142,29 +176,44 @@ func (s *Sink) flush(ctx context.Context) {
 	}
 }
 
-func (s *Sink) write(ctx context.Context, rows []models.WorkerLogRow) error {
+// batchOf is how many of the rows one statement writes; at least one.
+func batchOf(rows []line) int {
+	bytes := 0
+	for i, row := range rows[:min(batch, len(rows))] {
+		if bytes += len(row.Line); bytes > batchBytes && i > 0 {
+			return i
+		}
+	}
+	return min(batch, len(rows))
+}
+
+func (s *Sink) write(ctx context.Context, lines []line) error {
 	ctx, cancel := context.WithTimeout(ctx, writeTimeout)
 	defer cancel()
+	rows := make([]models.WorkerLogRow, 0, len(lines))
+	for _, l := range lines {
+		rows = append(rows, l.WorkerLogRow)
+	}
 	if err := s.options.Rows.AppendWorkerLog(ctx, rows); err != nil {
 		return err
 	}
-	for _, row := range rows {
-		s.written[row.ReleaseID]++
+	for _, l := range lines {
+		s.written[l.ReleaseID] = s.written[l.ReleaseID].plus(l)
 	}
 	for release, n := range s.written {
 		// Trimming each time would cost more than the lines.
-		if n < max(s.options.Keep/10, 1) {
+		if n.lines < max(s.options.Keep/10, 1) && n.bytes < keepBytes/10 {
 			continue
 		}
 		delete(s.written, release)
-		if err := s.options.Rows.TrimWorkerLog(ctx, release, s.options.Keep); err != nil {
+		if err := s.options.Rows.TrimWorkerLog(ctx, release, s.options.Keep, keepBytes); err != nil {
 			s.options.Log.WithError(err).WithField("release", release).Warn("old lines of a worker's log were not removed")
 		}
 	}
 	return nil
 }
 
-func (s *Sink) take() []models.WorkerLogRow {
+func (s *Sink) take() []line {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	rows := s.pending
@@ -184,14 +233,17 @@ func (s *Sink) take() []models.WorkerLogRow {
 }
 
 // giveBack puts rows before those that came meanwhile.
-func (s *Sink) giveBack(rows []models.WorkerLogRow) {
+func (s *Sink) giveBack(rows []line) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.pending = append(rows, s.pending...)
 	for _, row := range rows {
-		s.waiting[row.ReleaseID]++
+		s.count(row)
 	}
-	if extra := len(s.pending) - maxPending; extra > 0 {
-		s.pending = s.pending[extra:]
+	s.pending = append(rows, s.pending...)
+	all, extra := s.waiting[""], 0
+	for ; all.lines > maxPending || all.bytes > maxPendingBytes; extra++ {
+		all.lines, all.bytes = all.lines-1, all.bytes-len(s.pending[extra].Line)
 	}
+	s.waiting[""] = all
+	s.pending = s.pending[extra:]
 }

@@ -2,9 +2,12 @@ package tail
 
 import (
 	"context"
+	"crypto/rand"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -53,7 +56,7 @@ func newSink(t *testing.T, keep int) (*Sink, *breakable, edge.Release) {
 	log := logrus.New()
 	log.SetOutput(t.Output())
 	rows := &breakable{Store: store}
-	return New(Options{Rows: rows, Keep: keep, Log: log}), rows, edge.Release{ID: r.ID, ProjectID: project.ID}
+	return New(Options{Rows: rows, Keep: keep, Log: log}), rows, edge.Release{ID: r.ID, ProjectID: project.ID, OrganizationID: owner.OrganizationID}
 }
 
 func said(message string) models.WorkerLogLine {
@@ -104,14 +107,14 @@ func TestSink_losesNothingWhileTheDatabaseIsAwayForAMoment(t *testing.T) {
 
 func TestSink_saysWhatItDropped(t *testing.T) {
 	s, rows, r := newSink(t, 10_000)
-	lines := make([]models.WorkerLogLine, maxPendingRelease+5)
+	lines := make([]models.WorkerLogLine, maxPending/10+5)
 	for i := range lines {
 		lines[i] = said("x")
 	}
 	s.Log(r, lines)
 	s.flush(t.Context())
 	kept := rows.messages(t, r)
-	require.Len(t, kept, maxPendingRelease+1)
+	require.Len(t, kept, maxPending/10+1)
 	require.Contains(t, kept[len(kept)-1], "5 lines dropped")
 }
 
@@ -132,4 +135,39 @@ func TestSink_writesWhatIsLeftWhenItStops(t *testing.T) {
 	cancel()
 	require.NoError(t, <-done)
 	require.Equal(t, []string{"last words"}, rows.messages(t, r))
+}
+
+// While the database is away, long lines of many releases must neither fill the
+// memory nor take the room of other organizations.
+func TestSink_holdsNoMoreOfAnOrganizationThanItsShare(t *testing.T) {
+	s := New(Options{})
+	long := strings.Repeat("\x01", 16<<10)
+	for n := range 4000 {
+		s.Log(edge.Release{ID: fmt.Sprint("rel_", n%50), OrganizationID: "org_loud"}, []models.WorkerLogLine{said(long)})
+	}
+	s.Log(edge.Release{ID: "rel_quiet", OrganizationID: "org_quiet"}, []models.WorkerLogLine{said("still heard")})
+	require.Equal(t, "rel_quiet", s.pending[len(s.pending)-1].ReleaseID)
+	bytes := 0
+	for _, line := range s.pending {
+		bytes += len(line.Line)
+	}
+	require.LessOrEqual(t, bytes, maxPendingBytes/4+1000)
+	rows := s.take()
+	require.LessOrEqual(t, batchOf(rows), 1+batchBytes/len(rows[0].Line))
+	s.giveBack(rows)
+	require.Len(t, s.pending, len(rows))
+	require.Equal(t, len(rows), s.waiting[""].lines)
+}
+
+func TestSink_keepsNoMoreBytesOfAReleaseThanItMay(t *testing.T) {
+	s, rows, r := newSink(t, 100_000)
+	for range 40 {
+		text := make([]byte, 512<<10)
+		_, _ = rand.Read(text)
+		s.Log(r, []models.WorkerLogLine{said(hex.EncodeToString(text))})
+		s.flush(t.Context())
+	}
+	kept := rows.messages(t, r)
+	require.NotEmpty(t, kept)
+	require.Less(t, len(kept), 20)
 }
