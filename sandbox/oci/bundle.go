@@ -89,10 +89,21 @@ func rlimit(name string, resource int, want uint64) specs.POSIXRlimit {
 	return specs.POSIXRlimit{Type: name, Hard: want, Soft: want}
 }
 
+// How processor time is shared where there is not enough: a program of the host
+// has 1024. A build can wait; somebody looks at what a service answers.
+const (
+	buildShares   = 256
+	serviceShares = 1024
+)
+
 func (p *Provider) linux(r *record) *specs.Linux {
 	who := identify(r)
 	period := uint64(100_000)
 	quota := int64(r.Limits.CPUs * float64(period))
+	shares := uint64(buildShares)
+	if r.Service {
+		shares = serviceShares
+	}
 	memory := &specs.LinuxMemory{Limit: &r.Limits.MemoryBytes}
 	if swapAccounted() {
 		// Memory and swap together: none of it may be swap.
@@ -110,7 +121,7 @@ func (p *Provider) linux(r *record) *specs.Linux {
 		Resources: &specs.LinuxResources{
 			Devices: []specs.LinuxDeviceCgroup{{Allow: false, Access: "rwm"}},
 			Memory:  memory,
-			CPU:     &specs.LinuxCPU{Quota: &quota, Period: &period},
+			CPU:     &specs.LinuxCPU{Quota: &quota, Period: &period, Shares: &shares},
 			Pids:    &specs.LinuxPids{Limit: &r.Limits.PIDs},
 		},
 		Seccomp:           seccomp(p.engine),

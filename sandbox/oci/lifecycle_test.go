@@ -378,3 +378,13 @@ func TestCreate_doesNotDependOnTheUmask(t *testing.T) {
 	require.Equal(t, "bslipway\nca-certificates.crt\ntoolchain\n644\n755\n", got.Output)
 	require.NoError(t, p.Check(t.Context()))
 }
+
+func TestBuild_leavesTheProcessorToWhatServes(t *testing.T) {
+	p := newProvider(t)
+	shares := func(r *record) uint64 { return *p.linux(r).Resources.CPU.Shares }
+	build := newRecord(sandbox.Spec{ID: "a", UIDBase: testUIDBase, UIDCount: sandbox.MinUIDCount, Limits: sandbox.Limits{CPUs: 1}})
+	service := *build
+	service.Service = true
+	require.Less(t, shares(build), shares(&service))
+	require.EqualValues(t, 1024, shares(&service), "as much as a program of the host")
+}
