@@ -44,13 +44,15 @@ func newEngine(opts Options, storage certmagic.Storage) (*engine, error) {
 		return nil, fmt.Errorf("certificates need a port of the loopback interface: %w", err)
 	}
 	e := &engine{log: bridge(opts.Log), instance: rand.Text(), taken: taken}
+	// certmagic looks through its memory by itself, and leaves alone what is got on
+	// demand: what is there while manage works is manage's to renew.
+	var idle *certmagic.Config
 	e.cache = certmagic.NewCache(certmagic.CacheOptions{
-		GetConfigForCert: func(certificate certmagic.Certificate) (*certmagic.Config, error) {
-			return e.config(certificate.Names[0]), nil
-		},
+		GetConfigForCert:   func(certmagic.Certificate) (*certmagic.Config, error) { return idle, nil },
 		RenewCheckInterval: opts.CheckEvery, // zero takes certmagic's default
 		Logger:             e.log,
 	})
+	idle = certmagic.New(e.cache, certmagic.Config{OnDemand: &certmagic.OnDemandConfig{}, Storage: storage, Logger: e.log})
 	set := func(solver acmez.Solver) (*certmagic.Config, *certmagic.ACMEIssuer) {
 		config := certmagic.New(e.cache, certmagic.Config{
 			RenewalWindowRatio: opts.RenewalWindow,
@@ -78,6 +80,7 @@ func newEngine(opts Options, storage certmagic.Storage) (*engine, error) {
 		return config, issuer
 	}
 	e.onDemand, e.http = set(nil)
+	idle.Issuers = e.onDemand.Issuers // not certmagic's default, which is Let's Encrypt
 	e.wildcard = e.onDemand
 	if opts.DNS01.enabled() {
 		e.wildcard, _ = set(newDNSSolver(opts.DNS01, opts.Domain))

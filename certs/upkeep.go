@@ -1,6 +1,7 @@
 package certs
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"math/rand/v2"
@@ -124,7 +125,7 @@ func (c *Certs) checkOne(ctx context.Context, name string) {
 	}
 	// What is due although it was just looked at has a renewal under way elsewhere.
 	fresh.checkAt = later(c.nextCheck(fresh), time.Now().Add(c.checkEvery()))
-	if !fresh.notBefore.Equal(old.notBefore) {
+	if !bytes.Equal(fresh.leaf, old.leaf) {
 		log.WithField("expires", fresh.notAfter.UTC().Format(time.RFC3339)).Info("serving a renewed certificate")
 	}
 	c.memory.put(name, fresh)
