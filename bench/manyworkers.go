@@ -56,7 +56,7 @@ func manyRows(ctx context.Context, b *bench) ([]row, error) {
 	if err != nil {
 		return nil, err
 	}
-	names, err := b.system.copyProject(ctx, template, b.deployedWorkers)
+	deployed, err := b.system.copyProject(ctx, template, b.deployedWorkers)
 	if err != nil {
 		return nil, fmt.Errorf("write %d releases: %w", b.deployedWorkers, err)
 	}
@@ -64,11 +64,11 @@ func manyRows(ctx context.Context, b *bench) ([]row, error) {
 	if err != nil {
 		return nil, err
 	}
-	rows, err := memoryRows(ctx, b, names, bare)
+	rows, err := memoryRows(ctx, b, deployed, bare)
 	if err != nil {
 		return rows, err
 	}
-	cold, err := coldRows(ctx, b, names[:b.coldWorkers], bare)
+	cold, err := coldRows(ctx, b, deployed[:b.coldWorkers], bare)
 	return append(rows, cold...), err
 }
 
@@ -83,20 +83,22 @@ func (s *system) deployCode(ctx context.Context, owner account, name, code strin
 	return p, err
 }
 
-// copyProject writes the rows of n projects like one that is live, and gives
-// their worker names: the same as deploying it n times, but for the time.
-func (s *system) copyProject(ctx context.Context, template *project, n int) ([]string, error) {
+// copyProject writes the rows of n projects like one that is live: the same as
+// deploying it n times, but for the time.
+func (s *system) copyProject(ctx context.Context, template *project, n int) ([]*project, error) {
 	conn, err := pgx.Connect(ctx, s.postgresURL)
 	if err != nil {
 		return nil, err
 	}
 	defer conn.Close(context.WithoutCancel(ctx))
 	var projects, deployments, releases, names []string
-	for i := range n {
-		projects = append(projects, models.NewID(models.PrefixProject))
+	copies := make([]*project, n)
+	for i := range copies {
+		copies[i] = &project{system: s, owner: template.owner, id: models.NewID(models.PrefixProject), worker: fmt.Sprintf("%s-%d", template.worker, i)}
+		projects = append(projects, copies[i].id)
 		deployments = append(deployments, models.NewID(models.PrefixDeployment))
 		releases = append(releases, models.NewID(models.PrefixRelease))
-		names = append(names, fmt.Sprintf("%s-%d", template.worker, i))
+		names = append(names, copies[i].worker)
 	}
 	const ids = `WITH ids AS (SELECT * FROM unnest($1::text[], $2::text[], $3::text[], $4::text[]) AS v (project, deployment, release, name)) `
 	for _, table := range []struct {
@@ -128,7 +130,7 @@ func (s *system) copyProject(ctx context.Context, template *project, n int) ([]s
 			return nil, fmt.Errorf("copy into %s: %w", table.name, err)
 		}
 	}
-	return names, nil
+	return copies, nil
 }
 
 // startEdge starts a dispatcher by itself, with a host for workers of its own.
@@ -149,6 +151,15 @@ func startEdge(ctx context.Context, s *system, dir string, env ...string) (*serv
 		Path: filepath.Join(s.bin, "slipway"), Args: []string{"dispatcher"},
 		Env: append(s.environment("SLIPWAY_DISPATCHER_ADDR="+addr, "SLIPWAY_DATA_DIR="+dir, "EDGE_MEMORY_BYTES=8589934592"), env...),
 	})
+}
+
+// firstByte asks the project's page at a dispatcher.
+func (p *project) firstByte(ctx context.Context, at *server) (time.Duration, error) {
+	took, err := firstByte(ctx, at.addr, p.worker+".localhost")
+	if err != nil {
+		err = fmt.Errorf("%s: %w", p.worker, err)
+	}
+	return took, err
 }
 
 // firstByte asks a worker once on a new connection: the time until the first byte
@@ -177,28 +188,28 @@ func firstByte(ctx context.Context, addr, host string) (time.Duration, error) {
 
 // memoryRows starts the first of many deployed workers and sees what is there
 // then.
-func memoryRows(ctx context.Context, b *bench, names []string, bare *bareWorkerd) (rows []row, err error) {
+func memoryRows(ctx context.Context, b *bench, deployed []*project, bare *bareWorkerd) (rows []row, err error) {
 	edge, err := startEdge(ctx, b.system, filepath.Join(b.dir, "edge-many"))
 	if err != nil {
 		return nil, err
 	}
 	defer edge.stop()
 	// The first waits until the machine was seen to isolate.
-	if _, err := firstByte(ctx, edge.addr, names[0]+".localhost"); err != nil {
+	if _, err := deployed[0].firstByte(ctx, edge); err != nil {
 		return nil, err
 	}
 	alone, err := residentMemory(edge.process.Pid())
 	if err != nil {
 		return nil, err
 	}
-	active := names[:b.activeWorkers]
+	active := deployed[:b.activeWorkers]
 	asking, asked := errgroup.WithContext(ctx)
 	asking.SetLimit(4)
-	for _, name := range active {
+	for _, p := range active {
 		asking.Go(func() error {
 			for range requestsEach {
-				if _, err := firstByte(asked, edge.addr, name+".localhost"); err != nil {
-					return fmt.Errorf("%s: %w", name, err)
+				if _, err := p.firstByte(asked, edge); err != nil {
+					return err
 				}
 			}
 			return nil
@@ -216,7 +227,7 @@ func memoryRows(ctx context.Context, b *bench, names []string, bare *bareWorkerd
 		return nil, err
 	}
 	if len(pids) != len(active) {
-		return nil, fmt.Errorf("%d of %d deployed workers were asked and %d processes run", len(active), len(names), len(pids))
+		return nil, fmt.Errorf("%d of %d deployed workers were asked and %d processes run", len(active), len(deployed), len(pids))
 	}
 	theirs, err := bare.memory(ctx)
 	if err != nil {
@@ -238,7 +249,7 @@ func memoryRows(ctx context.Context, b *bench, names []string, bare *bareWorkerd
 
 // coldRows asks workers that were stopped for being idle, in turns with a start
 // of workerd alone.
-func coldRows(ctx context.Context, b *bench, names []string, bare *bareWorkerd) ([]row, error) {
+func coldRows(ctx context.Context, b *bench, workers []*project, bare *bareWorkerd) ([]row, error) {
 	edge, err := startEdge(ctx, b.system, filepath.Join(b.dir, "edge-cold"), "EDGE_IDLE_TIMEOUT="+coldIdle.String())
 	if err != nil {
 		return nil, err
@@ -248,10 +259,10 @@ func coldRows(ctx context.Context, b *bench, names []string, bare *bareWorkerd) 
 	p99 := row{name: rowColdLongest, peer: peerWorkerd, unit: seconds, aim: aimColdLongest, absolute: true}
 	for round := range b.coldRounds + 1 {
 		var pairs []pair
-		for _, name := range names {
-			mine, err := firstByte(ctx, edge.addr, name+".localhost")
+		for _, p := range workers {
+			mine, err := p.firstByte(ctx, edge)
 			if err != nil {
-				return nil, fmt.Errorf("%s: %w", name, err)
+				return nil, err
 			}
 			if round == 0 {
 				continue // its code was not on this machine yet

@@ -8,7 +8,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"maps"
 	"net"
 	"net/http"
 	"path/filepath"
@@ -66,8 +65,13 @@ export default { async fetch(request) {
 `, sink, c.code)
 }
 
-// victims are asked all the time while the culprits do what they do.
-func victimNames() []string { return []string{"a worker", "a static site"} }
+// The victims are asked all the time while the culprits do what they do.
+const (
+	victimWorker = "a worker"
+	victimSite   = "a static site"
+)
+
+func victimNames() []string { return []string{victimWorker, victimSite} }
 
 func neighbourRow(victim, phase string) string {
 	return fmt.Sprintf("neighbours: p99 of %s, %s", victim, phase)
@@ -90,16 +94,53 @@ func neighbourKeys() []string {
 
 // neighbourRows is the noisy-neighbour gate: workers that spin, eat memory, leak
 // sockets and log without end, on a machine where two others are being served.
-func neighbourRows(ctx context.Context, b *bench) (rows []row, err error) {
+func neighbourRows(ctx context.Context, b *bench) ([]row, error) {
 	sink, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		return nil, err
 	}
 	defer sink.Close()
 	go hold(sink)
-	projects, err := deployCulprits(ctx, b.system, sink.Addr().String())
+	n, err := newNeighbourhood(ctx, b, sink.Addr().String())
 	if err != nil {
 		return nil, err
+	}
+	defer n.edge.stop()
+	var turns []neighbourTurn
+	for i := range b.neighbourTurns {
+		turn, err := n.turn(ctx, i, b.neighbourPhase)
+		if err != nil {
+			return nil, err
+		}
+		turns = append(turns, turn)
+	}
+	return neighbourTable(turns, b.neighbourPhase), nil
+}
+
+// neighbourhood is a dispatcher with tenants of both kinds.
+type neighbourhood struct {
+	system *system
+	edge   *server
+	// culprits are by name, one for each turn: who ended badly waits longer the
+	// next time, and would be a better neighbour.
+	culprits map[string][]*project
+	victims  map[string]load
+}
+
+func newNeighbourhood(ctx context.Context, b *bench, sink string) (*neighbourhood, error) {
+	n := &neighbourhood{system: b.system, culprits: map[string][]*project{}}
+	noisy, err := b.system.newAccount(ctx, "bench-noisy")
+	if err != nil {
+		return nil, err
+	}
+	for _, c := range culprits() {
+		template, err := b.system.deployCode(ctx, noisy, "bench-"+c.name, c.source(sink))
+		if err != nil {
+			return nil, err
+		}
+		if n.culprits[c.name], err = b.system.copyProject(ctx, template, b.neighbourTurns); err != nil {
+			return nil, err
+		}
 	}
 	quiet, err := b.system.newAccount(ctx, "bench-quiet")
 	if err != nil {
@@ -116,78 +157,80 @@ func neighbourRows(ctx context.Context, b *bench) (rows []row, err error) {
 	if _, err := site.deploy(ctx, siteFiles()); err != nil {
 		return nil, err
 	}
-	edge, err := startEdge(ctx, b.system, filepath.Join(b.dir, "edge-neighbours"), "EDGE_ALLOW_PRIVATE=127.0.0.0/8")
+	n.edge, err = startEdge(ctx, b.system, filepath.Join(b.dir, "edge-neighbours"), "EDGE_ALLOW_PRIVATE=127.0.0.0/8")
 	if err != nil {
 		return nil, err
 	}
-	defer edge.stop()
-	// All run already: what counts is what they do, not that they start.
-	for _, p := range append(slices.Collect(maps.Values(projects)), worker, site) {
-		if _, err := firstByte(ctx, edge.addr, p.worker+".localhost"); err != nil {
-			return nil, fmt.Errorf("%s: %w", p.worker, err)
-		}
+	n.victims = map[string]load{
+		victimWorker: newLoad(n.edge.addr, worker.worker+".localhost", "/", "identity", 1, 1),
+		victimSite:   newLoad(n.edge.addr, site.worker+".localhost", "/small.js", "identity", 1, 1),
 	}
-	asked := map[string]load{
-		"a worker":      newLoad(edge.addr, worker.worker+".localhost", "/", "identity", 1, 1),
-		"a static site": newLoad(edge.addr, site.worker+".localhost", "/small.js", "identity", 1, 1),
+	if _, err := worker.firstByte(ctx, n.edge); err != nil {
+		n.edge.stop()
+		return nil, err
 	}
+	return n, nil
+}
 
-	watched := map[string][3][]float64{}
-	var named map[string]float64
-	for phase := range 3 {
-		if phase == 1 {
-			named = map[string]float64{}
+// neighbourTurn has the times of each victim's answers before, during and after,
+// in microseconds, and after how many seconds each culprit was named.
+type neighbourTurn struct {
+	watched [3]map[string][]float64
+	named   map[string]float64
+}
+
+func (n *neighbourhood) turn(ctx context.Context, i int, phase time.Duration) (t neighbourTurn, err error) {
+	// The culprits run already: what counts is what they do, not that they start.
+	for _, c := range culprits() {
+		if _, err := n.culprits[c.name][i].firstByte(ctx, n.edge); err != nil {
+			return t, err
 		}
-		seen, err := watch(ctx, asked, b.neighbourPhase, func(ctx context.Context) error {
-			if phase != 1 {
+	}
+	for at := range t.watched {
+		t.watched[at], err = watch(ctx, n.victims, phase, func(ctx context.Context) error {
+			if at != 1 {
 				return nil
 			}
-			return misbehave(ctx, b.system, edge, projects, named)
+			named, err := n.misbehave(ctx, i)
+			t.named = named
+			return err
 		})
 		if err != nil {
-			return nil, err
-		}
-		for victim, times := range seen {
-			all := watched[victim]
-			all[phase] = times
-			watched[victim] = all
+			return t, err
 		}
 	}
+	return t, nil
+}
+
+func neighbourTable(turns []neighbourTurn, phase time.Duration) (rows []row) {
 	for _, victim := range victimNames() {
-		times := watched[victim]
-		before := percentile(times[0], 0.99)
-		during := row{name: neighbourRow(victim, "during"), peer: peerBefore, unit: micros, aim: aimNeighbours,
-			pairs: []pair{{percentile(times[1], 0.99), before}}}
-		during.look = fmt.Sprintf("  %d answers, p50 %.0f µs before and %.0f µs during, the slowest %.0f µs; the processors are shared by the kernel's weights of control groups",
-			len(times[1]), median(times[0]), median(times[1]), slices.Max(times[1]))
-		rows = append(rows, during, row{name: neighbourRow(victim, "after"), peer: peerBefore, unit: micros,
-			pairs: []pair{{percentile(times[2], 0.99), before}}})
+		during := row{name: neighbourRow(victim, "during"), peer: peerBefore, unit: micros, aim: aimNeighbours}
+		after := row{name: neighbourRow(victim, "after"), peer: peerBefore, unit: micros}
+		for i, t := range turns {
+			var p99 [3]float64
+			for at, times := range t.watched {
+				p99[at] = percentile(times[victim], 0.99)
+			}
+			during.pairs, after.pairs = append(during.pairs, pair{p99[1], p99[0]}), append(after.pairs, pair{p99[2], p99[0]})
+			during.look += fmt.Sprintf("  turn %d: %d answers meanwhile, p50 %.0f µs before and %.0f µs during, the slowest %.0f µs\n",
+				i+1, len(t.watched[1][victim]), median(t.watched[0][victim]), median(t.watched[1][victim]), slices.Max(t.watched[1][victim]))
+		}
+		rows = append(rows, during, after)
 	}
 	for _, c := range culprits() {
 		r := row{name: namedRow(c.name), peer: peerNothing, unit: seconds, aim: aimNamed, absolute: true}
-		r.pairs = []pair{{b.neighbourPhase.Seconds(), b.neighbourPhase.Seconds()}}
-		r.look = "  it was not named at all; GET /projects/{id}/logs/stream of its project has what was said"
-		if at, ok := named[c.name]; ok {
-			r.pairs[0].ours = at
-			r.look = "  most of it is the watchdog's patience (EDGE_CPU_TIMEOUT) and the log's way to its reader"
+		r.look = "  most of it is the watchdog's patience (EDGE_CPU_TIMEOUT) and the log's way to its reader"
+		for i, t := range turns {
+			at, ok := t.named[c.name]
+			if !ok {
+				at = phase.Seconds()
+				r.look += fmt.Sprintf("\n  turn %d: not named at all", i+1)
+			}
+			r.pairs = append(r.pairs, pair{at, phase.Seconds()})
 		}
 		rows = append(rows, r)
 	}
-	return rows, nil
-}
-
-func deployCulprits(ctx context.Context, s *system, sink string) (map[string]*project, error) {
-	owner, err := s.newAccount(ctx, "bench-noisy")
-	if err != nil {
-		return nil, err
-	}
-	projects := map[string]*project{}
-	for _, c := range culprits() {
-		if projects[c.name], err = s.deployCode(ctx, owner, "bench-"+c.name, c.source(sink)); err != nil {
-			return nil, err
-		}
-	}
-	return projects, nil
+	return rows
 }
 
 // hold takes connections and keeps them until its listener and their other ends
@@ -267,20 +310,21 @@ func (l load) latencies(ctx context.Context) (times []float64, err error) {
 	}
 }
 
-// misbehave has all culprits do what they do, again and again, until ctx ends,
-// and notes after how many seconds each was named.
-func misbehave(ctx context.Context, s *system, edge *server, projects map[string]*project, named map[string]float64) error {
+// misbehave has all culprits of a turn do what they do, again and again, until
+// ctx ends, and gives after how many seconds each was named.
+func (n *neighbourhood) misbehave(ctx context.Context, turn int) (named map[string]float64, err error) {
 	var mu sync.Mutex
+	named = map[string]float64{}
 	group, ctx := errgroup.WithContext(ctx)
 	for _, c := range culprits() {
-		p := projects[c.name]
+		p := n.culprits[c.name][turn]
 		group.Go(func() error {
-			provoke(ctx, edge, p.worker)
+			provoke(ctx, n.edge, p.worker)
 			return nil
 		})
 		group.Go(func() error {
 			began := time.Now()
-			err := s.awaitLine(ctx, p, began, c.named)
+			err := p.awaitLine(ctx, began, c.named)
 			if ctx.Err() != nil {
 				return nil // not named in time, which the table says
 			}
@@ -290,7 +334,8 @@ func misbehave(ctx context.Context, s *system, edge *server, projects map[string
 			return err
 		})
 	}
-	return group.Wait()
+	err = group.Wait()
+	return named, err
 }
 
 // provoke asks for /do as soon as the last answer came, until ctx ends.
@@ -315,8 +360,8 @@ func provoke(ctx context.Context, edge *server, worker string) {
 
 // awaitLine reads a project's log as its owner would until a line of after began
 // is the one.
-func (s *system) awaitLine(ctx context.Context, p *project, began time.Time, is func(models.WorkerLogLine) bool) error {
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, s.APIURL+"/projects/"+p.id+"/logs/stream?tail=0", nil)
+func (p *project) awaitLine(ctx context.Context, began time.Time, is func(models.WorkerLogLine) bool) error {
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, p.system.APIURL+"/projects/"+p.id+"/logs/stream?tail=0", nil)
 	if err != nil {
 		return err
 	}

@@ -72,19 +72,21 @@ type counts struct {
 	// deployedWorkers have rows, activeWorkers of them run. coldWorkers are
 	// started in each of coldRounds.
 	deployedWorkers, activeWorkers, coldWorkers, coldRounds int
-	// neighbourPhase is how long victims are watched before, during and after.
+	// neighbourPhase is how long victims are watched before, during and after, in
+	// each of neighbourTurns.
 	neighbourPhase time.Duration
+	neighbourTurns int
 }
 
 func (s settings) counts() counts {
 	if s.quick {
 		return counts{deployPairs: 1, workflowPairs: 2, queryPairs: 1, staticPairs: 1, queries: 20, requests: 200,
 			tlsPairs: 1, handshakes: 100, certificates: 300,
-			deployedWorkers: 20, activeWorkers: 3, coldWorkers: 2, coldRounds: 1, neighbourPhase: 4 * time.Second}
+			deployedWorkers: 20, activeWorkers: 3, coldWorkers: 2, coldRounds: 1, neighbourPhase: 4 * time.Second, neighbourTurns: 1}
 	}
 	return counts{deployPairs: 5, workflowPairs: 40, queryPairs: 5, staticPairs: 7, queries: 1500, requests: 40_000,
 		tlsPairs: 5, handshakes: 2000, certificates: 10_000,
-		deployedWorkers: 1000, activeWorkers: 100, coldWorkers: 25, coldRounds: 2, neighbourPhase: 12 * time.Second}
+		deployedWorkers: 1000, activeWorkers: 100, coldWorkers: 25, coldRounds: 2, neighbourPhase: 7 * time.Second, neighbourTurns: 3}
 }
 
 // measure runs the sections and prints the table.
