@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/slipwayhq/slipway/dev/child"
+	"github.com/slipwayhq/slipway/tools/program"
 )
 
 // What the CPU time of a proxied request may be, in the peer's.
@@ -159,7 +160,7 @@ func startProxying(ctx context.Context, dir, socket, profile string) (*server, e
 func startProxies(ctx context.Context, b *bench, dir, socket string) (started []*server, err error) {
 	for _, start := range []func() (*server, error){
 		func() (*server, error) { return startNginxProxy(ctx, dir, socket) },
-		func() (*server, error) { return startCaddyProxy(ctx, b.root, dir, socket) },
+		func() (*server, error) { return startCaddyProxy(ctx, dir, socket) },
 		func() (*server, error) { return startHAProxy(ctx, dir, socket) },
 	} {
 		peer, err := start()
@@ -249,8 +250,8 @@ http://%[1]s {
 }
 `
 
-func startCaddyProxy(ctx context.Context, root, dir, socket string) (*server, error) {
-	program, err := buildCaddy(ctx, root)
+func startCaddyProxy(ctx context.Context, dir, socket string) (*server, error) {
+	bin, err := program.Build("caddy", "github.com/caddyserver/caddy/v2/cmd/caddy")
 	if err != nil {
 		return nil, err
 	}
@@ -264,7 +265,7 @@ func startCaddyProxy(ctx context.Context, root, dir, socket string) (*server, er
 		return nil, err
 	}
 	return startServer(ctx, peerCaddy, addr, addr, child.Options{
-		Path: program, Args: []string{"run", "--config", config, "--adapter", "caddyfile"},
+		Path: filepath.Join(bin, "caddy"), Args: []string{"run", "--config", config, "--adapter", "caddyfile"},
 		Env: append(os.Environ(), "HOME="+home, "XDG_CONFIG_HOME="+home, "XDG_DATA_HOME="+home),
 	})
 }

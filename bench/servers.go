@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/slipwayhq/slipway/dev/child"
+	"github.com/slipwayhq/slipway/tools/program"
 )
 
 // server is one that serves the site.
@@ -167,20 +168,8 @@ http://%[1]s {
 }
 `
 
-// buildCaddy builds the version tools/caddy pins and gives its path.
-func buildCaddy(ctx context.Context, root string) (program string, err error) {
-	program = filepath.Join(root, "bin", "caddy")
-	build := exec.CommandContext(ctx, "go", "build", "-buildvcs=false", "-ldflags=-s -w", "-o", program, "github.com/caddyserver/caddy/v2/cmd/caddy")
-	build.Dir = filepath.Join(root, "tools", "caddy")
-	build.Env = append(os.Environ(), "CGO_ENABLED=0")
-	if said, err := build.CombinedOutput(); err != nil {
-		return "", fmt.Errorf("build Caddy in tools/caddy: %w\n%s", err, said)
-	}
-	return program, nil
-}
-
-func startCaddy(ctx context.Context, root, dir, site string) (*server, error) {
-	program, err := buildCaddy(ctx, root)
+func startCaddy(ctx context.Context, dir, site string) (*server, error) {
+	bin, err := program.Build("caddy", "github.com/caddyserver/caddy/v2/cmd/caddy")
 	if err != nil {
 		return nil, err
 	}
@@ -197,7 +186,7 @@ func startCaddy(ctx context.Context, root, dir, site string) (*server, error) {
 		return nil, err
 	}
 	return startServer(ctx, "Caddy", addr, addr, child.Options{
-		Path: program, Args: []string{"run", "--config", config, "--adapter", "caddyfile"},
+		Path: filepath.Join(bin, "caddy"), Args: []string{"run", "--config", config, "--adapter", "caddyfile"},
 		Env: append(os.Environ(), "HOME="+home, "XDG_CONFIG_HOME="+home, "XDG_DATA_HOME="+home),
 	})
 }

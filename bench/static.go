@@ -72,7 +72,7 @@ func staticRows(ctx context.Context, b *bench) ([]row, error) {
 		return nil, err
 	}
 	defer nginx.stop()
-	caddy, err := startCaddy(ctx, b.root, b.dir, site)
+	caddy, err := startCaddy(ctx, b.dir, site)
 	if err != nil {
 		return nil, err
 	}

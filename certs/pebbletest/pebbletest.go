@@ -27,6 +27,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/slipwayhq/slipway/tools/program"
 )
 
 // Options change how the authority behaves.
@@ -54,6 +56,13 @@ type Server struct {
 	client     *http.Client
 	log        *buffer
 }
+
+// build is done once in a test binary: even finding that there is nothing to do
+// takes Go half a second.
+var build = sync.OnceValues(func() (bin string, err error) {
+	const pebble = "github.com/letsencrypt/pebble/v2/cmd/"
+	return program.Build("pebble", pebble+"pebble", pebble+"pebble-challtestsrv")
+})
 
 const startTimeout = 20 * time.Second
 

@@ -17,6 +17,7 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/slipwayhq/slipway/blob/s3"
+	"github.com/slipwayhq/slipway/tools/program"
 )
 
 const (
@@ -50,7 +51,7 @@ type Server struct {
 // the test ends.
 func Start(t testing.TB) *Server {
 	t.Helper()
-	program, err := build()
+	bin, err := program.Build("versitygw", "github.com/versity/versitygw/cmd/versitygw")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -71,7 +72,7 @@ func Start(t testing.TB) *Server {
 		SecretKey: secretKey,
 		Region:    region,
 		t:         t,
-		program:   program,
+		program:   filepath.Join(bin, "versitygw"),
 		logFile:   filepath.Join(dir, "log"),
 	}
 	s.args = append([]string{"--quiet", "--keep-alive", "--port", s.Endpoint, "--region", region}, append(backend, objects)...)
