@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"runtime/debug"
 	"strconv"
+	"strings"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -16,15 +17,16 @@ import (
 	"github.com/slipwayhq/slipway/config"
 	"github.com/slipwayhq/slipway/dispatcher"
 	"github.com/slipwayhq/slipway/edge"
+	"github.com/slipwayhq/slipway/models"
 )
 
 // newDispatcher makes a dispatcher that sends requests to these workers.
-func (p *platform) newDispatcher(workers edge.Workers, https dispatcher.HTTPS) (*dispatcher.Dispatcher, error) {
+func (p *platform) newDispatcher(workers edge.Workers, https dispatcher.HTTPS, heard dispatcher.Invalidations) (*dispatcher.Dispatcher, error) {
 	c := p.config
 	return dispatcher.New(dispatcher.Options{
 		Domain: c.Dispatch.Domain, OwnHosts: c.Dispatch.OwnHosts, Reserved: c.Dispatch.ReservedNames(), Namespace: c.Dispatch.Namespace,
 		Version: version, Environment: c.Environment,
-		Routes: p.store, Invalidations: p.store, Presence: p.store, Counts: p.store, Blobs: p.blobs, Workers: workers, HTTPS: https,
+		Routes: p.store, Invalidations: heard, Presence: p.store, Counts: p.store, Blobs: p.blobs, Workers: workers, HTTPS: https,
 		Database: p.store, Storage: p.blobs, Log: p.log,
 		Limits: dispatcher.Limits{
 			CacheBytes: c.Dispatch.CacheBytes, HeaderBytes: c.Dispatch.MaxHeader, RequestBytes: c.Dispatch.MaxBody,
@@ -63,7 +65,7 @@ func (p *platform) serveDispatcher(ctx context.Context, listener net.Listener) e
 		}
 		https = httpsOf(p.config, certificates)
 	}
-	d, err := p.newDispatcher(workers, https)
+	d, err := p.newDispatcher(workers, https, announcements{p.store, certificates})
 	if err != nil {
 		return err
 	}
@@ -83,6 +85,24 @@ func (p *platform) serveDispatcher(ctx context.Context, listener net.Listener) e
 		})
 	}
 	return group.Wait()
+}
+
+// announcements are those of routes. The certificates hear of them too: a domain
+// that has just become active has one at once, though it was refused before.
+type announcements struct {
+	dispatcher.Invalidations
+	certificates *certs.Certs
+}
+
+// Listen is dispatcher.Invalidations.
+func (a announcements) Listen(ctx context.Context, channel string, connected func(), notify func(string)) error {
+	return a.Invalidations.Listen(ctx, channel, connected, func(payload string) {
+		key, _ := models.ParseRouteChange(payload)
+		if host, ok := strings.CutPrefix(key, models.HostRouteKey("")); ok && a.certificates != nil {
+			a.certificates.Forget(host)
+		}
+		notify(payload)
+	})
 }
 
 // newCerts makes what answers with certificates: the wildcard of the domain, and

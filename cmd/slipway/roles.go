@@ -93,7 +93,7 @@ func (p *platform) serveWorker(ctx context.Context, started func()) error {
 		return err
 	}
 	if workers.serving.Load() == nil {
-		files, err := p.newDispatcher(workers, dispatcher.HTTPS{})
+		files, err := p.newDispatcher(workers, dispatcher.HTTPS{}, p.store)
 		if err != nil {
 			return err
 		}
