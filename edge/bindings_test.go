@@ -3,6 +3,7 @@ package edge
 import (
 	"encoding/json"
 	"net/http"
+	"sync"
 	"sync/atomic"
 	"testing"
 
@@ -148,4 +149,33 @@ func TestWorker_thatOpensSocketsWithoutEndIsBounded(t *testing.T) {
 	w.eventually(func() bool { return now.Load() > 0 }, func() string { return "no socket was opened" })
 	w.expect(fine, "/", "hello 2")
 	assert.LessOrEqual(t, most.Load(), int64(maxWorkerConns))
+}
+
+// The way to the cache has room for so many connections; one worker that takes
+// them all must not be in the way of another's.
+func TestCache_ofOneWorkerIsNotHeldUpByAnother(t *testing.T) {
+	w := newWorld(t)
+	greedy := w.deploy("greedy", `
+		const kept = [];
+		export default { async fetch(request, env, ctx) {
+			for (let i = 0; i < 330; i++) {
+				const { readable, writable } = new TransformStream();
+				const writer = writable.getWriter();
+				kept.push(writer);
+				writer.write(new Uint8Array(1)).catch(() => {});
+				ctx.waitUntil(caches.default.put(new URL("/" + i, request.url), new Response(readable, { headers: { "Cache-Control": "max-age=100" } })));
+			}
+			await scheduler.wait(300);
+			console.log("all taken");
+			await scheduler.wait(60000);
+		} }`)
+	modest := w.deploy("modest", `export default { async fetch(request) {
+		return Response.json(await caches.default.match(request.url) ?? null);
+	} }`)
+	var asking sync.WaitGroup
+	asking.Go(func() { w.get(greedy, "/") })
+	w.awaitLine(greedy, models.LogConsole, "all taken")
+	w.expect(modest, "/", "null")
+	w.stop()
+	asking.Wait()
 }

@@ -65,7 +65,6 @@ type Host struct {
 	log      logrus.FieldLogger
 	code     codeStore
 	sockets  *socketFolder
-	common   *ends
 	lock     *os.File
 	idPrefix string
 
@@ -175,9 +174,6 @@ func (h *Host) takeFolder() error {
 	if err := h.code.prepare(); err != nil {
 		return err
 	}
-	if h.common, err = h.serveCommon(); err != nil {
-		return err
-	}
 	ctx, cancel := context.WithTimeout(h.lifetime, 30*time.Second)
 	defer cancel()
 	_, err = h.options.Services.Sweep(ctx, func(id string) bool { return !strings.HasPrefix(id, h.idPrefix) })
@@ -185,9 +181,6 @@ func (h *Host) takeFolder() error {
 }
 
 func (h *Host) giveFolder() {
-	if h.common != nil {
-		h.common.close()
-	}
 	if h.sockets != nil {
 		h.sockets.close()
 	}

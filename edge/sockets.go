@@ -154,15 +154,9 @@ func (e *ends) close() {
 	}
 }
 
-// serveCommon serves what answers all workers alike: the cache API, in which nothing is ever found: what a worker
-// puts into caches.default is taken and forgotten.
-func (h *Host) serveCommon() (*ends, error) {
-	common := newEnds(h.sockets)
-	return common, common.serve("cache", cacheSocket, http.HandlerFunc(emptyCache))
-}
-
-// emptyCache speaks what workerd asks of cacheApiOutbound
-// (src/workerd/api/cache.c++): PUT, GET with only-if-cached, PURGE.
+// emptyCache is the cache API, in which nothing is ever found: what a worker puts
+// into caches.default is taken and forgotten. It speaks what workerd asks of
+// cacheApiOutbound (src/workerd/api/cache.c++): PUT, GET with only-if-cached, PURGE.
 func emptyCache(w http.ResponseWriter, r *http.Request) {
 	switch r.Method {
 	case http.MethodPut:

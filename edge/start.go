@@ -196,6 +196,9 @@ func (h *Host) connect(ctx context.Context, w *worker) error {
 	if err := w.ends.serve(w.name+"-outbound", outboundSocket, outbound); err != nil {
 		return socketError(err)
 	}
+	if err := w.ends.serve(w.name+"-cache", cacheSocket, http.HandlerFunc(emptyCache)); err != nil {
+		return socketError(err)
+	}
 	bundle := w.code.bundle
 	if hasAssets(bundle) {
 		if h.options.Assets == nil {
@@ -269,7 +272,7 @@ func (h *Host) spawn(ctx context.Context, w *worker, k *known) (err error) {
 		Args: workerdArgs(),
 		Binds: append([]sandbox.Bind{
 			{Source: h.options.Workerd, Destination: insideWorkerd}, {Source: w.code.modules(), Destination: insideModules},
-		}, append(w.ends.binds, h.common.binds...)...),
+		}, w.ends.binds...),
 		Files: files, Stdout: w.output, Stderr: &w.output.errors,
 	})
 	if err != nil {
