@@ -155,6 +155,8 @@ type Edge struct {
 	// least recently used is stopped first. 0 is half of the machine's memory.
 	MaxWorkers  int   `env:"EDGE_MAX_WORKERS" envDefault:"500"`
 	MemoryBytes int64 `env:"EDGE_MEMORY_BYTES" envDefault:"0"`
+	// OrganizationShare is the part of both that one organization may take.
+	OrganizationShare float64 `env:"EDGE_ORGANIZATION_SHARE" envDefault:"0.5"`
 	// The limits of one worker.
 	WorkerHeapBytes   int64         `env:"EDGE_WORKER_HEAP_BYTES" envDefault:"134217728"`
 	WorkerMemoryBytes int64         `env:"EDGE_WORKER_MEMORY_BYTES" envDefault:"268435456"`
@@ -301,6 +303,9 @@ func (c Config) check() error {
 	}
 	if c.Edge.MaxWorkers < 1 || c.Edge.WorkerRequests < 1 || c.Edge.WorkerCPUs < 0.05 || c.Edge.LogLines < 1 {
 		bad("EDGE_MAX_WORKERS, EDGE_WORKER_REQUESTS, EDGE_LOG_LINES must be at least 1 and EDGE_WORKER_CPUS at least 0.05")
+	}
+	if !(c.Edge.OrganizationShare > 0 && c.Edge.OrganizationShare <= 1) {
+		bad("EDGE_ORGANIZATION_SHARE must be above 0 and at most 1 (it is %v)", c.Edge.OrganizationShare)
 	}
 	if c.Edge.WorkerHeapBytes < 16<<20 || c.Edge.WorkerMemoryBytes < c.Edge.WorkerHeapBytes+(32<<20) {
 		bad("EDGE_WORKER_HEAP_BYTES must be at least 16777216, and EDGE_WORKER_MEMORY_BYTES at least 33554432 more (they are %d and %d)", c.Edge.WorkerHeapBytes, c.Edge.WorkerMemoryBytes)

@@ -38,7 +38,7 @@ func TestWorker_seesVariablesSecretsAndBindings(t *testing.T) {
 		"KV": "object", "ASSETS": "object",
 	}, env)
 	w.expect(r, "/kv", "value,null")
-	_, stored := w.kv.Load(organization + "/space/a")
+	_, stored := w.kv.Load(w.organization + "/space/a")
 	assert.True(t, stored)
 	w.expect(r, "/some/file.txt", "asset /some/file.txt of r1")
 }

@@ -32,8 +32,6 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-const organization = "org1"
-
 // world is a host with everything around it.
 type world struct {
 	*Host
@@ -44,6 +42,8 @@ type world struct {
 	way   *outbound
 	kv    *keys
 	stop  func()
+	// organization is whose releases are deployed.
+	organization string
 }
 
 // blobs can be out of reach.
@@ -174,7 +174,7 @@ func newWorld(t testing.TB, change ...func(*Options)) *world {
 	require.NoError(t, err)
 	var failure error
 	w := &world{
-		t: t, blobs: &blobs{Store: store}, lines: &sink{}, way: &outbound{}, kv: &keys{},
+		t: t, organization: "org1", blobs: &blobs{Store: store}, lines: &sink{}, way: &outbound{}, kv: &keys{},
 		env: environment{mu: &sync.Mutex{}, values: map[string]models.Environment{}, err: &failure},
 	}
 	options := Options{
@@ -222,6 +222,15 @@ func (w *world) deploy(id, script string, change ...func(*models.WorkerBundle)) 
 	return w.deployModules(id, []module{{name: "main.js", kind: models.ModuleES, content: script}}, change...)
 }
 
+// deployFor does so for another organization.
+func (w *world) deployFor(organization, id, script string) Release {
+	w.t.Helper()
+	own := w.organization
+	defer func() { w.organization = own }()
+	w.organization = organization
+	return w.deploy(id, script)
+}
+
 type module struct {
 	name      string
 	kind      models.ModuleType
@@ -244,12 +253,12 @@ func (w *world) deployModules(id string, modules []module, change ...func(*model
 	}
 	data, err := bundle.Encode()
 	require.NoError(w.t, err)
-	return Release{ID: id, OrganizationID: organization, ProjectID: "project", WorkerName: "worker", WorkerDigest: w.put(string(data))}
+	return Release{ID: id, OrganizationID: w.organization, ProjectID: "project", WorkerName: "worker", WorkerDigest: w.put(string(data))}
 }
 
 func (w *world) put(content string) string {
 	w.t.Helper()
-	key, err := blob.PutBytes(w.t.Context(), w.blobs.Store, organization, []byte(content))
+	key, err := blob.PutBytes(w.t.Context(), w.blobs.Store, w.organization, []byte(content))
 	require.NoError(w.t, err)
 	return key.Digest
 }

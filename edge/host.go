@@ -80,8 +80,10 @@ type Host struct {
 	lifetime context.Context
 	end      context.CancelFunc
 	tasks    sync.WaitGroup
-	// making bounds the sandboxes that are made at once.
-	making chan struct{}
+	// making bounds the sandboxes that are made at once, and each of makingOf those
+	// of an organization. These are kept for ever: they are few and small.
+	making   chan struct{}
+	makingOf map[string]chan struct{}
 
 	mu sync.Mutex
 	// live are the workers whose processes exist, draining ones included.
@@ -127,7 +129,7 @@ func New(options Options) (*Host, error) {
 		idPrefix: "edge-" + hex.EncodeToString(sum[:6]) + "-",
 		live:     map[*worker]struct{}{}, starting: map[string]*start{}, faults: map[string]*fault{},
 		known: map[string]*known{}, journals: map[string]*journal{},
-		making: make(chan struct{}, max(4, 2*runtime.GOMAXPROCS(0))),
+		making: make(chan struct{}, max(4, 2*runtime.GOMAXPROCS(0))), makingOf: map[string]chan struct{}{},
 	}
 	h.lifetime, h.end = context.WithCancel(context.Background())
 	h.clock.Store(options.Now().UnixNano())

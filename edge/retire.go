@@ -32,23 +32,57 @@ var (
 	endedIdle    = ending{outcome: outcomeStopped, message: "it was idle"}
 	endedForRoom = ending{outcome: outcomeStopped, message: "it was idle and others needed the room"}
 	endedInOrder = ending{outcome: outcomeStopped, message: "this machine stops serving"}
+	endedGreedy  = ending{outcome: outcomeMemory, message: "the organization's workers used more than their share of this machine's memory, and it most of them"}
 )
 
 // newWorkerBytes is what a worker is counted with until it was measured.
 const newWorkerBytes = 24 << 20
 
-// makeRoom retires the least recently used idle workers until one more fits, and
-// gives them: their processes are still to end. CodeWorkerBusy when all that is
-// left is in use. The caller holds mu.
-func (h *Host) makeRoom() (victims []*worker, err error) {
+// room is what workers take, or may.
+type room struct {
+	count int
+	bytes int64
+}
+
+// fits says whether one more worker fits into what there may be.
+func (r room) fits(most room) bool {
+	return r.count < most.count && r.bytes+newWorkerBytes <= most.bytes
+}
+
+// share is what the workers of one organization may take of the machine, so that
+// there is room for others whatever it does; at least one worker.
+func (h *Host) share() room {
+	part := h.limits.OrganizationShare
+	if part <= 0 || part > 1 {
+		part = 1
+	}
+	return room{
+		count: max(1, int(part*float64(h.limits.MaxWorkers))),
+		bytes: max(newWorkerBytes, int64(part*float64(h.limits.MemoryBytes))),
+	}
+}
+
+// makeRoom retires the least recently used idle workers until one more of the
+// organization fits, and gives them: their processes are still to end. An
+// organization that has its share gives way itself. CodeWorkerBusy when all that
+// is left is in use. The caller holds mu.
+func (h *Host) makeRoom(organizationID string) (victims []*worker, err error) {
+	share := h.share()
 	for {
-		count, bytes := h.occupied()
-		if count < h.limits.MaxWorkers && bytes+newWorkerBytes <= h.limits.MemoryBytes {
+		all, organizations := h.occupied()
+		own := organizations[organizationID]
+		var victim *worker
+		switch {
+		case !own.fits(share):
+			if victim = h.leastRecentlyUsed(organizationID); victim == nil {
+				return nil, busy(2*time.Second, "All %d workers that the organization may run on this machine are in use.", own.count)
+			}
+		case !all.fits(room{h.limits.MaxWorkers, h.limits.MemoryBytes}):
+			if victim = h.leastRecentlyUsed(""); victim == nil {
+				return nil, busy(2*time.Second, "All %d workers on this machine are in use.", all.count)
+			}
+		default:
 			return victims, nil
-		}
-		victim := h.leastRecentlyUsed()
-		if victim == nil {
-			return nil, busy(2*time.Second, "All %d workers on this machine are in use.", count)
 		}
 		if h.retireIdle(victim, endedForRoom) {
 			h.counts.evicted.Add(1)
@@ -57,23 +91,32 @@ func (h *Host) makeRoom() (victims []*worker, err error) {
 	}
 }
 
-// occupied counts the workers there are and will be. One that was retired is near
-// its end and no longer counted. The caller holds mu.
-func (h *Host) occupied() (count int, bytes int64) {
-	count, bytes = len(h.starting), int64(len(h.starting))*newWorkerBytes
+// occupied counts the workers there are and will be, all and by organization. One
+// that was retired is near its end and no longer counted. The caller holds mu.
+func (h *Host) occupied() (all room, organizations map[string]room) {
+	organizations = map[string]room{}
+	add := func(organizationID string, bytes int64) {
+		own := organizations[organizationID]
+		organizations[organizationID] = room{own.count + 1, own.bytes + bytes}
+		all = room{all.count + 1, all.bytes + bytes}
+	}
+	for _, s := range h.starting {
+		add(s.organizationID, newWorkerBytes)
+	}
 	for w := range h.live {
 		if w.published && w.fate.Load() == nil {
-			count++
-			bytes += max(w.memory.Load(), newWorkerBytes/2)
+			add(w.release.OrganizationID, max(w.memory.Load(), newWorkerBytes/2))
 		}
 	}
-	return count, bytes
+	return all, organizations
 }
 
-func (h *Host) leastRecentlyUsed() (oldest *worker) {
+// leastRecentlyUsed is an idle worker, of one organization or with "" of any; nil
+// for none.
+func (h *Host) leastRecentlyUsed(organizationID string) (oldest *worker) {
 	h.running.Range(func(_, value any) bool {
 		w := value.(*worker)
-		if w.leases.Load() != 0 {
+		if w.leases.Load() != 0 || organizationID != "" && w.release.OrganizationID != organizationID {
 			return true
 		}
 		if oldest == nil || w.retiresBefore(oldest) {
@@ -82,6 +125,27 @@ func (h *Host) leastRecentlyUsed() (oldest *worker) {
 		return true
 	})
 	return oldest
+}
+
+// greediest is the largest worker, in use or not, of the organization that is
+// furthest over its share of the memory; nil when none is over. The caller holds mu.
+func (h *Host) greediest() (largest *worker) {
+	_, organizations := h.occupied()
+	share, greedy := h.share().bytes, ""
+	for id, own := range organizations {
+		if own.bytes > share && (greedy == "" || own.bytes > organizations[greedy].bytes) {
+			greedy = id
+		}
+	}
+	for w := range h.live {
+		if greedy == "" || w.release.OrganizationID != greedy || !w.published || w.fate.Load() != nil {
+			continue
+		}
+		if largest == nil || w.memory.Load() > largest.memory.Load() {
+			largest = w
+		}
+	}
+	return largest
 }
 
 // retiresBefore orders idle workers: superseded ones go first.

@@ -52,15 +52,59 @@ func TestMakeRoom_stopsTheLeastRecentlyUsedIdleWorker(t *testing.T) {
 	two.Close()
 }
 
+// One organization that keeps all its workers busy must leave room for others,
+// however many releases it has.
+func TestMakeRoom_leavesRoomForOtherOrganizations(t *testing.T) {
+	w := newWorld(t, func(o *Options) { o.Limits.MaxWorkers, o.Limits.OrganizationShare = 4, 0.5 })
+	var leases []*Lease
+	defer func() {
+		for _, lease := range leases {
+			lease.Close()
+		}
+	}()
+	for _, id := range []string{"a", "b"} {
+		lease, err := w.Open(t.Context(), w.deploy(id, hello))
+		require.NoError(t, err)
+		leases = append(leases, lease)
+	}
+	_, err := w.Open(t.Context(), w.deploy("c", hello))
+	require.Equal(t, models.CodeWorkerBusy, models.CodeOf(err))
+	assert.Contains(t, models.MessageOf(err), "that the organization may run")
+	other := w.deployFor("org_other", "d", hello)
+	w.expect(other, "/", "hello 1")
+
+	leases[0].Close()
+	w.expect(w.deploy("c", hello), "/", "hello 1")
+	w.expect(other, "/", "hello 2")
+}
+
+func TestKeepWithinMemory_endsTheLargestOfAGreedyOrganization(t *testing.T) {
+	w := newWorld(t, func(o *Options) { o.Limits.MemoryBytes, o.Limits.OrganizationShare = 200<<20, 0.5 })
+	greedy := w.deploy("greedy", `
+		const all = [];
+		export default { async fetch() {
+			for (let i = 0; i < 18; i++) { all.push(new Uint8Array(10 << 20).fill(1)); await scheduler.wait(1); }
+			await scheduler.wait(60000);
+		} }`)
+	other := w.deployFor("org_other", "other", hello)
+	lease, err := w.Open(t.Context(), other)
+	require.NoError(t, err)
+	defer lease.Close()
+	got := w.get(greedy, "/")
+	require.Equal(t, models.CodeWorkerCrashed, models.CodeOf(got.err), "%v", got.err)
+	assert.Contains(t, models.MessageOf(got.err), "more than their share")
+	w.expect(other, "/", "hello 1")
+}
+
 func TestMakeRoom_keepsWithinTheMemory(t *testing.T) {
 	w := newWorld(t, func(o *Options) { o.Limits.MemoryBytes = 60 << 20 })
 	for _, id := range []string{"a", "b", "c", "d", "e", "f"} {
 		w.expect(w.deploy(id, hello), "/", "hello 1")
 	}
 	w.mu.Lock()
-	_, bytes := w.occupied()
+	all, _ := w.occupied()
 	w.mu.Unlock()
-	assert.LessOrEqual(t, bytes, int64(60<<20))
+	assert.LessOrEqual(t, all.bytes, int64(60<<20))
 	assert.Positive(t, w.Status().Counts.MadeRoom)
 }
 

@@ -47,20 +47,34 @@ func (h *Host) retireWorkers() {
 		return true
 	})
 	h.mu.Lock()
-	for {
-		_, bytes := h.occupied()
-		victim := h.leastRecentlyUsed()
-		if bytes <= h.limits.MemoryBytes || victim == nil {
-			break
-		}
-		if h.retireIdle(victim, endedForRoom) {
-			h.counts.evicted.Add(1)
-		}
-	}
+	h.keepWithinMemory()
 	journals := slices.Collect(maps.Values(h.journals))
 	h.mu.Unlock()
 	for _, j := range journals {
 		j.tellDropped()
+	}
+}
+
+// keepWithinMemory ends workers while all together use more than they may: idle
+// ones, and when there is none, the largest one of an organization that is over
+// its share. The caller holds mu.
+func (h *Host) keepWithinMemory() {
+	for {
+		all, _ := h.occupied()
+		if all.bytes <= h.limits.MemoryBytes {
+			return
+		}
+		if victim := h.leastRecentlyUsed(""); victim != nil {
+			if h.retireIdle(victim, endedForRoom) {
+				h.counts.evicted.Add(1)
+			}
+			continue
+		}
+		victim := h.greediest()
+		if victim == nil {
+			return
+		}
+		h.kill(victim, endedGreedy)
 	}
 }
 

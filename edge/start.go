@@ -25,6 +25,8 @@ const (
 
 // start is a start under way; worker or err is set before done is closed.
 type start struct {
+	organizationID string
+
 	done   chan struct{}
 	worker *worker
 	err    error
@@ -48,11 +50,11 @@ func (h *Host) begin(r Release) (*worker, *start, error) {
 	if err := h.faults[r.ID].waiting(h.now()); err != nil {
 		return nil, nil, err
 	}
-	victims, err := h.makeRoom()
+	victims, err := h.makeRoom(r.OrganizationID)
 	if err != nil {
 		return nil, nil, err
 	}
-	s := &start{done: make(chan struct{})}
+	s := &start{organizationID: r.OrganizationID, done: make(chan struct{})}
 	h.starting[r.ID] = s
 	h.sequence++
 	sequence := h.sequence
@@ -255,15 +257,12 @@ func (h *Host) spawn(ctx context.Context, w *worker, k *known) (err error) {
 		return models.Wrap(models.CodeSandbox, err, "the worker's configuration cannot be written")
 	}
 	files = append(files, config)
-	// Making a sandbox takes a processor; too many at once would all be late. The
-	// worker's own start-up is not waited for: it may take as long as it likes.
-	select {
-	case h.making <- struct{}{}:
-		defer func() { <-h.making }()
-	case <-ctx.Done():
+	release, err := h.turn(ctx, w.release.OrganizationID)
+	if err != nil {
 		_ = control.Close()
-		return busy(time.Second, "Too many workers are being started on this machine.")
+		return err
 	}
+	defer release()
 	w.service, err = h.options.Services.StartService(ctx, sandbox.ServiceSpec{
 		ID: h.idPrefix + w.name, UIDBase: k.uidBase, UIDCount: sandbox.MinUIDCount,
 		Limits: sandbox.Limits{
@@ -281,6 +280,34 @@ func (h *Host) spawn(ctx context.Context, w *worker, k *known) (err error) {
 	}
 	go w.awaitListening(control)
 	return nil
+}
+
+// turn waits until one more sandbox may be made, and gives the way to say that it
+// was. Making one takes a processor; too many at once would all be late. Of the
+// places one organization has half, so that the starts of another do not wait
+// behind all of its own. The worker's own start-up is not waited for: it may take
+// as long as it likes.
+func (h *Host) turn(ctx context.Context, organizationID string) (release func(), err error) {
+	h.mu.Lock()
+	own := h.makingOf[organizationID]
+	if own == nil {
+		own = make(chan struct{}, max(1, cap(h.making)/2))
+		h.makingOf[organizationID] = own
+	}
+	h.mu.Unlock()
+	late := func() error { return busy(time.Second, "Too many workers are being started on this machine.") }
+	select {
+	case own <- struct{}{}:
+	case <-ctx.Done():
+		return nil, late()
+	}
+	select {
+	case h.making <- struct{}{}:
+		return func() { <-h.making; <-own }, nil
+	case <-ctx.Done():
+		<-own
+		return nil, late()
+	}
 }
 
 // awaitListening reads workerd's control messages until the process ends:
