@@ -47,6 +47,9 @@ func main() {
 	if len(os.Args) > 1 && os.Args[1] == proxyingDispatcher {
 		exit(serveProxying(os.Args[2:]))
 	}
+	if len(os.Args) > 1 && os.Args[1] == manyRoutesDispatcher {
+		exit(serveManyRoutes(os.Args[2:]))
+	}
 	var s settings
 	var only string
 	flag.BoolVar(&s.quick, "quick", false, "run every row with tiny counts, to see that it works")

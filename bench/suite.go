@@ -30,6 +30,7 @@ func sections() []section {
 		{"worker", keys(peerWorkerd, rowWorkerMany, rowWorkerOne), workerRows},
 		{"workers", append(keys(peerWorkerd, rowWorkerMemory, rowColdMedian, rowColdLongest), keys(peerHostAlone, rowHostMemory)...), manyRows},
 		{"neighbours", neighbourKeys(), neighbourRows},
+		{"routes", routeRowKeys(), routeRows},
 		{"tls", keys(peerTLS, rowHandshake, rowTLSMemory), tlsRows},
 	}
 }
@@ -76,17 +77,19 @@ type counts struct {
 	// each of neighbourTurns.
 	neighbourPhase time.Duration
 	neighbourTurns int
+	// routeTurns are turns for each number of routes.
+	routeTurns int
 }
 
 func (s settings) counts() counts {
 	if s.quick {
 		return counts{deployPairs: 1, workflowPairs: 2, queryPairs: 1, staticPairs: 1, queries: 20, requests: 200,
 			tlsPairs: 1, handshakes: 100, certificates: 300,
-			deployedWorkers: 20, activeWorkers: 3, coldWorkers: 2, coldRounds: 1, neighbourPhase: 4 * time.Second, neighbourTurns: 1}
+			deployedWorkers: 20, activeWorkers: 3, coldWorkers: 2, coldRounds: 1, neighbourPhase: 4 * time.Second, neighbourTurns: 1, routeTurns: 1}
 	}
 	return counts{deployPairs: 5, workflowPairs: 40, queryPairs: 5, staticPairs: 7, queries: 1500, requests: 40_000,
 		tlsPairs: 5, handshakes: 2000, certificates: 10_000,
-		deployedWorkers: 1000, activeWorkers: 100, coldWorkers: 25, coldRounds: 2, neighbourPhase: 7 * time.Second, neighbourTurns: 3}
+		deployedWorkers: 1000, activeWorkers: 100, coldWorkers: 25, coldRounds: 2, neighbourPhase: 7 * time.Second, neighbourTurns: 3, routeTurns: 5}
 }
 
 // measure runs the sections and prints the table.

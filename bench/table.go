@@ -26,6 +26,8 @@ func (u unit) format(v float64) string {
 		return fmt.Sprintf("%.0f/s", v)
 	case u == mebibytes:
 		return fmt.Sprintf("%.1f MiB", v)
+	case u == micros && v < 1:
+		return fmt.Sprintf("%.3f µs", v)
 	case u == micros:
 		return fmt.Sprintf("%.1f µs", v)
 	case v < 1:
