@@ -12,6 +12,8 @@ import (
 	"sync"
 	"time"
 
+	"golang.org/x/sys/unix"
+
 	"github.com/slipwayhq/slipway/blob"
 	"github.com/slipwayhq/slipway/models"
 )
@@ -67,7 +69,6 @@ func (s *codeStore) open(ctx context.Context, r Release) (*code, error) {
 	folder := filepath.Join(s.folder, r.OrganizationID, r.WorkerDigest)
 	c, err := s.read(ctx, key, folder)
 	if err != nil {
-		_ = os.RemoveAll(folder)
 		if err = s.fetch(ctx, key, folder); err == nil {
 			c, err = s.read(ctx, key, folder)
 		}
@@ -122,7 +123,9 @@ func (s *codeStore) read(ctx context.Context, key blob.Key, folder string) (*cod
 	return &code{bundle: bundle, folder: folder, maps: newSourceMaps(bundle, filepath.Join(folder, "maps"), &s.readingMap)}, nil
 }
 
-// fetch writes the folder from the blob store, whole or not at all.
+// fetch writes the folder from the blob store, whole or not at all. What is there
+// goes only when it is damaged: another start may have written it meanwhile, and
+// its worker be about to read it.
 func (s *codeStore) fetch(ctx context.Context, key blob.Key, folder string) error {
 	data, err := blob.ReadAll(ctx, s.blobs, key, maxBundle)
 	if err != nil {
@@ -163,10 +166,14 @@ func (s *codeStore) fetch(ctx context.Context, key blob.Key, folder string) erro
 	if err := os.MkdirAll(filepath.Dir(folder), 0o755); err != nil {
 		return err
 	}
-	if err := os.Rename(work, folder); err != nil && !errors.Is(err, fs.ErrExist) {
+	err = os.Rename(work, folder)
+	if !errors.Is(err, fs.ErrExist) {
 		return err
 	}
-	return nil
+	if _, err := s.read(ctx, key, folder); err == nil || ctx.Err() != nil {
+		return ctx.Err()
+	}
+	return unix.Renameat2(unix.AT_FDCWD, work, unix.AT_FDCWD, folder, unix.RENAME_EXCHANGE)
 }
 
 func (s *codeStore) fetchFile(ctx context.Context, scope, digest, name string) error {
