@@ -4,9 +4,7 @@ import (
 	"context"
 	"net"
 	"net/http"
-	"os"
 	"path/filepath"
-	"runtime/debug"
 	"strconv"
 	"strings"
 	"time"
@@ -70,9 +68,9 @@ func (p *platform) serveDispatcher(ctx context.Context, listener net.Listener) e
 		return err
 	}
 	workers.serving.Store(d)
-	relaxGC()
 	p.log.WithField("addr", listener.Addr()).Info("dispatcher listens")
 	group, ctx := errgroup.WithContext(ctx)
+	group.Go(func() error { relaxGC(ctx); return nil })
 	group.Go(func() error { return d.Run(ctx) })
 	server := d.Server()
 	group.Go(func() error { return serveHTTP(ctx, server, func() error { return server.Serve(listener) }) })
@@ -139,15 +137,6 @@ func redirectPort(c config.Config) int {
 		}
 	}
 	return 443
-}
-
-// relaxGC trades memory for processor time: what a dispatcher keeps lives long
-// (manifests, files), what a request allocates dies at once, so collecting at
-// twice the live heap mostly looks at the same files again. GOGC overrides it.
-func relaxGC() {
-	if os.Getenv("GOGC") == "" {
-		debug.SetGCPercent(400)
-	}
 }
 
 // drainTimeout is how long answers under way may take after a stop.
