@@ -146,6 +146,16 @@ func TestOutput_readsLinesHoweverTheyArrive(t *testing.T) {
 	assert.Equal(t, "at f (main.js:1:2)", lines[3].Stack)
 }
 
+// What a worker prints may look like a line of workerd's with a time of its own.
+func TestOutput_believesNoTimeFarFromTheHosts(t *testing.T) {
+	now := time.UnixMilli(1795293636797)
+	for stamp, want := range map[string]time.Time{
+		`1795293636000`: time.UnixMilli(1795293636000), `9223372036854775807`: {}, `-62198755200001`: {}, `1`: {}, `"1"`: {}, `{}`: {},
+	} {
+		require.True(t, want.Equal(printed{Timestamp: []byte(stamp)}.time(now)), stamp)
+	}
+}
+
 func FuzzOutput(f *testing.F) {
 	f.Add([]byte(`{"timestamp":1,"level":"log","message":"a"}` + "\n"))
 	f.Add([]byte(`{"timestamp":"1","level":"info","source":"x","message":"uncaught exception; source = ; stack = E\n at (main.js:1:1)"}` + "\n"))

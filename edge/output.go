@@ -129,7 +129,7 @@ func (o *output) line(line []byte) {
 		said.Level, said.Message = "error", strings.TrimPrefix(message, " ")
 	}
 	o.worker.journal.add(LogLine{
-		Time: said.time(), Kind: models.LogConsole, Level: said.level(), Message: o.worker.code.maps.rewrite(said.Message),
+		Time: said.time(o.worker.host.now()), Kind: models.LogConsole, Level: said.level(), Message: o.worker.code.maps.rewrite(said.Message),
 	})
 }
 
@@ -158,12 +158,21 @@ func parseLine(line []byte) printed {
 	return printed{Message: string(line)}
 }
 
-func (p printed) time() time.Time {
+// maxSkew is how far a line's time may be from the host's. A worker can print what
+// looks like a line of workerd's, and a time that no JSON can hold.
+const maxSkew = time.Minute
+
+// time is when a line was said; zero when it does not say, or cannot be believed.
+func (p printed) time(now time.Time) time.Time {
 	var milliseconds int64
-	if json.Unmarshal(p.Timestamp, &milliseconds) != nil || milliseconds <= 0 {
+	if json.Unmarshal(p.Timestamp, &milliseconds) != nil {
 		return time.Time{}
 	}
-	return time.UnixMilli(milliseconds).UTC()
+	at := time.UnixMilli(milliseconds).UTC()
+	if at.Before(now.Add(-maxSkew)) || at.After(now.Add(maxSkew)) {
+		return time.Time{}
+	}
+	return at
 }
 
 func (p printed) level() string {
