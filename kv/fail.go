@@ -30,8 +30,10 @@ func (b *binding) fail(w http.ResponseWriter, r *http.Request, err error) {
 	case errors.As(err, &coded) && coded.Code.Class() == models.ClassUser:
 		said = &refusal{coded.Code.HTTPStatus(), coded.Message}
 	default:
-		b.server.options.Log.WithError(err).WithField("organization", b.namespace.OrganizationID).
-			WithField("namespace", b.namespace.Name).Error("KV operation failed")
+		if yes, notLogged := b.organization.logs(time.Now()); yes {
+			b.server.options.Log.WithError(err).WithField("organization", b.namespace.OrganizationID).
+				WithField("namespace", b.namespace.Name).WithField("notLogged", notLogged).Error("KV operation failed")
+		}
 		said = &refusal{http.StatusServiceUnavailable, "the KV store did not answer, try again shortly"}
 	}
 	answer(w, r, said)

@@ -69,6 +69,25 @@ type Server struct {
 type organization struct {
 	queries chan struct{}
 	memory  *semaphore.Weighted
+
+	logged sync.Mutex
+	// next is when the next failure may be logged, silent how many were not.
+	next   time.Time
+	silent int
+}
+
+// logs says whether a failure is to be logged, at most one a second: while the
+// database is away a worker decides how many there are. notLogged were not before.
+func (o *organization) logs(now time.Time) (yes bool, notLogged int) {
+	o.logged.Lock()
+	defer o.logged.Unlock()
+	if now.Before(o.next) {
+		o.silent++
+		return false, 0
+	}
+	notLogged = o.silent
+	o.next, o.silent = now.Add(time.Second), 0
+	return true, notLogged
 }
 
 // valueMemory is what one value of the greatest size takes: itself, and its copy

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"github.com/sirupsen/logrus"
+	logrustest "github.com/sirupsen/logrus/hooks/test"
 	"github.com/stretchr/testify/require"
 
 	"github.com/slipwayhq/slipway/dev/postgres/pgtest"
@@ -289,4 +290,19 @@ func TestHandler_answersWhenTheDatabaseIsAway(t *testing.T) {
 	answer, body := c.do("GET", "/k?urlencoded=true", nil)
 	require.Equal(t, 503, answer.StatusCode)
 	require.NotContains(t, body, "127.0.0.1")
+}
+
+// While the database is away a worker must not be able to fill the operator's log.
+func TestHandler_logsFailuresOnceASecond(t *testing.T) {
+	store, err := models.OpenStore(models.StoreOptions{URL: "postgresql://nobody@127.0.0.1:1/none"})
+	require.NoError(t, err)
+	defer store.Close()
+	log, logged := logrustest.NewNullLogger()
+	c := newClient(t, kv.New(kv.Options{Store: store, Log: log}).Handler("org_1", "ns"))
+	began := time.Now()
+	for range 20 {
+		answer, _ := c.do("GET", "/k?urlencoded=true", nil)
+		require.Equal(t, 503, answer.StatusCode)
+	}
+	require.LessOrEqual(t, len(logged.AllEntries()), 1+int(time.Since(began)/time.Second))
 }

@@ -66,7 +66,10 @@ func (p *platform) startEdge(ctx context.Context) (*edgeHost, error) {
 		proxy:    outbound.New(outbound.Options{AllowPrivate: c.Edge.AllowPrivate, Refuse: c.Edge.Refuse, Log: p.log}),
 	}
 	logs := tail.New(tail.Options{Rows: p.store, Keep: c.Edge.LogLines, Log: p.log})
-	keys := kv.New(kv.Options{Store: p.store, Log: p.log})
+	// Half of the connections are left to the rest of the process, and more than
+	// half of the others to other organizations.
+	queries := max(1, c.Postgres.MaxConns/2)
+	keys := kv.New(kv.Options{Store: p.store, MaxQueries: queries, MaxQueriesPerOrganization: max(1, queries*2/5), Log: p.log})
 	h.Host, err = edge.New(edge.Options{
 		Services: h.services, Workerd: tools.Tool("workerd"), StateDir: filepath.Join(state, "host"), Blobs: p.blobs,
 		Assets: h, Environment: p.variables(),
