@@ -30,6 +30,7 @@ var refusedPrefixes = []struct {
 	{netip.MustParsePrefix("::/96"), "unspecified, loopback or IPv4-compatible"},
 	{netip.MustParsePrefix("64:ff9b::/96"), "NAT64 (RFC 6052)"},
 	{netip.MustParsePrefix("64:ff9b:1::/48"), "local NAT64 (RFC 8215)"},
+	{netip.MustParsePrefix("::/8"), "reserved, other IPv4 in IPv6 among it (RFC 4291)"},
 	{netip.MustParsePrefix("100::/64"), "discard (RFC 6666)"},
 	{netip.MustParsePrefix("2001::/23"), "protocol assignments, Teredo among them (RFC 2928)"},
 	{netip.MustParsePrefix("2002::/16"), "6to4 (RFC 3056)"},
