@@ -25,9 +25,15 @@ const (
 
 func kvSocket(i int) string { return fmt.Sprintf("kv%d", i) }
 
-// maxWorkerConns bounds the connections a worker may have to one of its
-// sockets; more wait to be accepted.
-const maxWorkerConns = 320
+// What a worker may have of connections to its sockets; more wait to be accepted.
+// Each is a descriptor of this process, of which all workers together have some
+// hundred thousand: KV answers few requests at a time, and there may be a hundred
+// namespaces.
+const (
+	maxWorkerConns = 320
+	maxCacheConns  = 32
+	maxKVConns     = 64
+)
 
 // socketFolder is a folder of unix sockets, open to the host's user alone. A
 // socket is named through the folder's descriptor, since a socket's path may have
@@ -113,8 +119,9 @@ func newEnds(folder *socketFolder) *ends {
 	return e
 }
 
-// serve answers with handler on a socket that the worker sees as inside.
-func (e *ends) serve(name, inside string, handler http.Handler) error {
+// serve answers with handler on a socket that the worker sees as inside, on as many
+// connections at a time as conns.
+func (e *ends) serve(name, inside string, conns int, handler http.Handler) error {
 	listener, err := e.folder.listen(name, 0o666)
 	if err != nil {
 		return err
@@ -131,7 +138,7 @@ func (e *ends) serve(name, inside string, handler http.Handler) error {
 	e.names = append(e.names, name)
 	e.servers = append(e.servers, server)
 	e.binds = append(e.binds, sandbox.Bind{Source: filepath.Join(e.folder.path, name), Destination: insideSockets + "/" + inside})
-	go func() { _ = server.Serve(egress.LimitListener(listener, maxWorkerConns)) }()
+	go func() { _ = server.Serve(egress.LimitListener(listener, conns)) }()
 	return nil
 }
 

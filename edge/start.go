@@ -195,10 +195,10 @@ func (h *Host) connect(ctx context.Context, w *worker) error {
 	if h.options.Outbound != nil {
 		outbound = h.options.Outbound(w.release)
 	}
-	if err := w.ends.serve(w.name+"-outbound", outboundSocket, outbound); err != nil {
+	if err := w.ends.serve(w.name+"-outbound", outboundSocket, maxWorkerConns, outbound); err != nil {
 		return socketError(err)
 	}
-	if err := w.ends.serve(w.name+"-cache", cacheSocket, http.HandlerFunc(emptyCache)); err != nil {
+	if err := w.ends.serve(w.name+"-cache", cacheSocket, maxCacheConns, http.HandlerFunc(emptyCache)); err != nil {
 		return socketError(err)
 	}
 	bundle := w.code.bundle
@@ -210,7 +210,7 @@ func (h *Host) connect(ctx context.Context, w *worker) error {
 		if err != nil {
 			return err
 		}
-		if err := w.ends.serve(w.name+"-assets", assetsSocket, assets); err != nil {
+		if err := w.ends.serve(w.name+"-assets", assetsSocket, maxWorkerConns, assets); err != nil {
 			return socketError(err)
 		}
 	}
@@ -218,7 +218,7 @@ func (h *Host) connect(ctx context.Context, w *worker) error {
 		if h.options.KV == nil {
 			return models.Errorf(models.CodeSandbox, "This host serves no KV bindings.")
 		}
-		if err := w.ends.serve(w.name+"-"+kvSocket(i), kvSocket(i), h.options.KV(w.release.OrganizationID, kv.Namespace)); err != nil {
+		if err := w.ends.serve(w.name+"-"+kvSocket(i), kvSocket(i), maxKVConns, h.options.KV(w.release.OrganizationID, kv.Namespace)); err != nil {
 			return socketError(err)
 		}
 	}
