@@ -64,7 +64,7 @@ func serveManyRoutes(args []string) error {
 	if err != nil {
 		return err
 	}
-	debug.SetGCPercent(400) // as cmd/slipway does
+	debug.SetGCPercent(100) // as cmd/slipway does with so much in memory
 	go func() { _ = d.Run(ctx) }()
 	select {
 	case <-routes.heard:

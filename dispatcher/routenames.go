@@ -29,7 +29,7 @@ type routeNames struct {
 	mu   sync.RWMutex
 	// round counts the loads, so that a late one does not complete a newer one.
 	round    int
-	keys     map[uint64]struct{}
+	keys     *hashSet
 	complete bool
 }
 
@@ -40,7 +40,7 @@ func (n *routeNames) begin() (round int) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	n.round++
-	n.keys, n.complete = make(map[uint64]struct{}), false
+	n.keys, n.complete = new(hashSet), false
 	return n.round
 }
 
@@ -90,7 +90,7 @@ func (n *routeNames) add(key string) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	if n.keys != nil {
-		n.keys[maphash.String(n.seed, key)] = struct{}{}
+		n.keys.add(maphash.String(n.seed, key))
 	}
 }
 
@@ -118,6 +118,5 @@ func (n *routeNames) absent(key string) bool {
 }
 
 func (n *routeNames) has(key string) bool {
-	_, ok := n.keys[maphash.String(n.seed, key)]
-	return ok
+	return n.keys.has(maphash.String(n.seed, key))
 }

@@ -140,6 +140,22 @@ func TestRouteTable_aRouteInUseCostsNoAllocation(t *testing.T) {
 	}))
 }
 
+func TestHashSet_hasWhatWasAdded(t *testing.T) {
+	var set hashSet
+	require.False(t, set.has(0))
+	for i := range uint64(10_000) {
+		require.False(t, set.has(i*64), i)
+		set.add(i * 64)
+		set.add(i * 64)
+	}
+	require.Equal(t, 10_000, set.count)
+	for i := range uint64(10_000) {
+		require.True(t, set.has(i*64), i)
+		require.False(t, set.has(i*64+2), i)
+	}
+	require.LessOrEqual(t, len(set.slots), 1<<14)
+}
+
 func TestMisses_oneWorkersPreviewsAreBoundedAlone(t *testing.T) {
 	var m misses
 	now := time.Now()
