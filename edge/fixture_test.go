@@ -85,6 +85,19 @@ func (s *sink) Log(_ Release, lines []LogLine) {
 	s.lines = append(s.lines, lines...)
 }
 
+// of gives the lines of a release.
+func (s *sink) of(releaseID string) []LogLine {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	var lines []LogLine
+	for _, line := range s.lines {
+		if line.ReleaseID == releaseID {
+			lines = append(lines, line)
+		}
+	}
+	return lines
+}
+
 // outbound records what workers send out.
 type outbound struct {
 	mu   sync.Mutex
@@ -152,7 +165,7 @@ func testLimits() config.Edge {
 		IdleTimeout: time.Minute, MaxWorkers: 20, MemoryBytes: 4 << 30,
 		WorkerHeapBytes: 128 << 20, WorkerMemoryBytes: 256 << 20, WorkerCPUs: 1, WorkerRequests: 200,
 		RequestTimeout: 20 * time.Second, CPUTimeout: 1500 * time.Millisecond, StartTimeout: 15 * time.Second,
-		DrainTimeout: 5 * time.Second, LogLines: 500,
+		DrainTimeout: 5 * time.Second,
 	}
 }
 
@@ -303,7 +316,7 @@ func (w *world) awaitLine(r Release, kind, part string) LogLine {
 	w.t.Helper()
 	var found LogLine
 	w.eventually(func() bool {
-		for _, line := range w.Recent(r.ID) {
+		for _, line := range w.lines.of(r.ID) {
 			if line.Kind == kind && strings.Contains(line.Message, part) {
 				found = line
 				return true
@@ -315,7 +328,7 @@ func (w *world) awaitLine(r Release, kind, part string) LogLine {
 }
 
 func (w *world) logOf(r Release) string {
-	lines, _ := json.MarshalIndent(w.Recent(r.ID), "", " ")
+	lines, _ := json.MarshalIndent(w.lines.of(r.ID), "", " ")
 	return string(lines)
 }
 

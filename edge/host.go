@@ -144,7 +144,7 @@ func (o *Options) check() error {
 	switch {
 	case o.Services == nil, o.Workerd == "", o.StateDir == "", o.Blobs == nil, o.Environment == nil, o.UIDBase == nil:
 		return models.Errorf(models.CodeValidation, "the edge host needs Services, Workerd, StateDir, Blobs, Environment and UIDBase")
-	case o.Limits.MaxWorkers < 1, o.Limits.WorkerRequests < 1, o.Limits.StartTimeout <= 0, o.Limits.LogLines < 1:
+	case o.Limits.MaxWorkers < 1, o.Limits.WorkerRequests < 1, o.Limits.StartTimeout <= 0:
 		return models.Errorf(models.CodeValidation, "the edge host needs its limits")
 	}
 	if o.Now == nil {
@@ -267,17 +267,6 @@ func (h *Host) supersede(r Release) (others bool) {
 		}
 	}
 	return others
-}
-
-// Recent gives what is kept of a release's log, oldest line first.
-func (h *Host) Recent(releaseID string) []LogLine {
-	h.mu.Lock()
-	j := h.journals[releaseID]
-	h.mu.Unlock()
-	if j == nil {
-		return nil
-	}
-	return j.recent()
 }
 
 func (h *Host) now() time.Time { return h.options.Now() }

@@ -2,7 +2,6 @@ package edge
 
 import (
 	"fmt"
-	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -20,23 +19,19 @@ const (
 	// requests have as many of their own.
 	lineRate  = 200
 	lineBurst = 1000
-	// journalBytes bounds what a release's kept lines hold.
-	journalBytes = 1 << 20
-	// journalKept is how long a release's lines are kept after its last.
-	journalKept = time.Hour
+	// journalKept is how long a release's journal is kept after its last line: what
+	// it says would otherwise begin with another burst.
+	journalKept = time.Minute
 )
 
-// journal is a release's log on this host: its last lines, and the sink.
+// journal is a release's log on its way to the sink. Nothing is kept here: there
+// may be many releases.
 type journal struct {
 	host    *Host
 	release Release
-	keep    int
 	secrets atomic.Pointer[strings.Replacer]
 
-	mu sync.Mutex
-	// lines are the last ones, the oldest first, and bytes their size.
-	lines    []LogLine
-	bytes    int
+	mu       sync.Mutex
 	last     time.Time
 	said     bucket
 	requests bucket
@@ -70,7 +65,7 @@ func (h *Host) journal(r Release) *journal {
 	defer h.mu.Unlock()
 	j := h.journals[r.ID]
 	if j == nil {
-		j = &journal{host: h, release: r, keep: h.limits.LogLines, last: h.now()}
+		j = &journal{host: h, release: r, last: h.now()}
 		h.journals[r.ID] = j
 	}
 	return j
@@ -124,7 +119,7 @@ func (j *journal) allowRequest() bool {
 	return j.requests.take(j.host.now())
 }
 
-// add keeps a line and hands it to the sink.
+// add hands a line to the sink.
 func (j *journal) add(line LogLine) {
 	line.ReleaseID = j.release.ID
 	line.Message, line.Stack, line.Path = j.mask(line.Message), j.mask(line.Stack), j.mask(line.Path)
@@ -136,12 +131,6 @@ func (j *journal) add(line LogLine) {
 	}
 	j.mu.Lock()
 	j.last = now
-	j.lines, j.bytes = append(j.lines, line), j.bytes+size(line)
-	for len(j.lines) > j.keep || j.bytes > journalBytes {
-		j.bytes -= size(j.lines[0])
-		j.lines[0] = LogLine{}
-		j.lines = j.lines[1:]
-	}
 	j.mu.Unlock()
 	if j.host.options.Logs != nil {
 		j.host.options.Logs.Log(j.release, []LogLine{line})
@@ -161,15 +150,6 @@ func (j *journal) tellDropped() {
 		j.system("warn", fmt.Sprintf("%d requests not listed: %d a second are", requests, lineRate))
 	}
 }
-
-func (j *journal) recent() []LogLine {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	return slices.Clone(j.lines)
-}
-
-// size is about what a line holds in memory.
-func size(line LogLine) int { return 200 + len(line.Message) + len(line.Stack) + len(line.Path) }
 
 func (j *journal) lastLine() time.Time {
 	j.mu.Lock()

@@ -9,34 +9,22 @@ import (
 	"github.com/stretchr/testify/assert"
 )
 
-func newJournal(now *time.Time) *journal {
-	h := &Host{limits: testLimits(), options: Options{Now: func() time.Time { return *now }}, journals: map[string]*journal{}}
-	return h.journal(Release{ID: "r1"})
+func newJournal(now *time.Time) (*journal, *sink) {
+	said := &sink{}
+	h := &Host{limits: testLimits(), options: Options{Now: func() time.Time { return *now }, Logs: said}, journals: map[string]*journal{}}
+	return h.journal(Release{ID: "r1"}), said
 }
 
-func TestJournal_keepsTheLastLinesWithinItsBytes(t *testing.T) {
+func TestJournal_boundsALine(t *testing.T) {
 	now := time.Now()
-	j := newJournal(&now)
-	for i := range 600 {
-		j.system("info", strings.Repeat("x", i))
-	}
-	lines := j.recent()
-	assert.Len(t, lines, testLimits().LogLines)
-	assert.Len(t, lines[len(lines)-1].Message, 599)
-	for range 200 {
-		j.system("info", strings.Repeat("y", 2*maxMessage))
-	}
-	held := 0
-	for _, line := range j.recent() {
-		held += size(line)
-	}
-	assert.LessOrEqual(t, held, journalBytes)
-	assert.Equal(t, held, j.bytes)
+	j, said := newJournal(&now)
+	j.system("info", strings.Repeat("y", 2*maxMessage))
+	assert.LessOrEqual(t, len(said.of("r1")[0].Message), maxMessage+3)
 }
 
 func TestJournal_letsABurstAndThenARatePass(t *testing.T) {
 	now := time.Now()
-	j := newJournal(&now)
+	j, said := newJournal(&now)
 	passed := func(tries int) (n int) {
 		for range tries {
 			if j.allow() {
@@ -49,9 +37,9 @@ func TestJournal_letsABurstAndThenARatePass(t *testing.T) {
 	now = now.Add(time.Second)
 	assert.Equal(t, lineRate, passed(lineBurst))
 	j.tellDropped()
-	assert.Contains(t, j.recent()[0].Message, "2800 lines dropped")
+	assert.Contains(t, said.of("r1")[0].Message, "2800 lines dropped")
 	j.tellDropped()
-	assert.Len(t, j.recent(), 1)
+	assert.Len(t, said.of("r1"), 1)
 	assert.True(t, j.allowRequest(), "requests have lines of their own")
 }
 

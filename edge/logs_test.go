@@ -28,7 +28,7 @@ func TestLogs_carryWhatTheConsoleWasGiven(t *testing.T) {
 			assert.Equal(t, "two\nlines { a: [ 1, { b: 2 } ] } 5n", w.awaitLine(r, models.LogConsole, "two").Message)
 			for part, level := range map[string]string{"d": "debug", "i": "info", "w": "warn"} {
 				w.eventually(func() bool {
-					for _, line := range w.Recent(r.ID) {
+					for _, line := range w.lines.of(r.ID) {
 						if line.Kind == models.LogConsole && line.Message == part && line.Level == level {
 							return true
 						}
@@ -55,9 +55,6 @@ func TestLogs_carryWhatTheConsoleWasGiven(t *testing.T) {
 				ReleaseID: "r1", Kind: models.LogRequest, Level: "info", RequestID: "request-1",
 				Method: "GET", Path: "/a", Status: 200, Outcome: "ok",
 			}, closed)
-			w.lines.mu.Lock()
-			defer w.lines.mu.Unlock()
-			assert.Len(t, w.lines.lines, len(w.Recent(r.ID)))
 		})
 	}
 }
@@ -110,7 +107,6 @@ func TestLogs_dropWhatIsTooMuchAndSayHowMuch(t *testing.T) {
 	w.expect(loud, "/", "ok")
 	dropped := w.awaitLine(loud, models.LogSystem, "lines dropped")
 	assert.Equal(t, "warn", dropped.Level)
-	assert.Len(t, w.Recent(loud.ID), w.limits.LogLines)
 	w.expect(quiet, "/", "hello 2")
 	var count int
 	w.lines.mu.Lock()
@@ -124,7 +120,8 @@ func TestLogs_dropWhatIsTooMuchAndSayHowMuch(t *testing.T) {
 }
 
 func TestOutput_readsLinesHoweverTheyArrive(t *testing.T) {
-	h := &Host{limits: testLimits(), options: Options{Now: time.Now}, journals: map[string]*journal{}}
+	said := &sink{}
+	h := &Host{limits: testLimits(), options: Options{Now: time.Now, Logs: said}, journals: map[string]*journal{}}
 	w := &worker{host: h, journal: h.journal(Release{ID: "r1"}), code: &code{maps: newSourceMaps(&models.WorkerBundle{}, "", &sync.Mutex{})}}
 	o := newOutput(w)
 	text := `{"timestamp":1795293636797,"level":"warn","message":"caf\u00e9"}` + "\nplain {\n\n" +
@@ -135,7 +132,7 @@ func TestOutput_readsLinesHoweverTheyArrive(t *testing.T) {
 		require.NoError(t, err)
 		require.Equal(t, len(part), n)
 	}
-	lines := w.journal.recent()
+	lines := said.of("r1")
 	require.Len(t, lines, 4, fmt.Sprint(lines))
 	assert.Equal(t, "café", lines[0].Message)
 	assert.Equal(t, "warn", lines[0].Level)
@@ -161,7 +158,8 @@ func FuzzOutput(f *testing.F) {
 	f.Add([]byte(`{"timestamp":"1","level":"info","source":"x","message":"uncaught exception; source = ; stack = E\n at (main.js:1:1)"}` + "\n"))
 	f.Add([]byte("a\x00\xff\n{\"timestamp\":1,\"message\":\"\\u00"))
 	f.Fuzz(func(t *testing.T, said []byte) {
-		h := &Host{limits: testLimits(), options: Options{Now: time.Now}, journals: map[string]*journal{}}
+		lines := &sink{}
+		h := &Host{limits: testLimits(), options: Options{Now: time.Now, Logs: lines}, journals: map[string]*journal{}}
 		bundle := &models.WorkerBundle{Modules: []models.WorkerModule{{Name: "main.js", SourceMap: "x"}}}
 		w := &worker{host: h, journal: h.journal(Release{ID: "r1"}), code: &code{maps: newSourceMaps(bundle, "/nowhere", &sync.Mutex{})}}
 		o := newOutput(w)
@@ -170,7 +168,7 @@ func FuzzOutput(f *testing.F) {
 		_, _ = o.Write(said[half:])
 		_, _ = o.errors.Write(said)
 		o.startError()
-		for _, line := range w.journal.recent() {
+		for _, line := range lines.of("r1") {
 			if len(line.Message) > maxMessage+3 || len(line.Stack) > maxMessage+3 || strings.Contains(line.Message, "\x00") {
 				t.Fatalf("unbounded line %q", line.Message)
 			}
