@@ -67,6 +67,8 @@ func (s *codeStore) open(ctx context.Context, r Release) (*code, error) {
 		return nil, err
 	}
 	folder := filepath.Join(s.folder, r.OrganizationID, r.WorkerDigest)
+	now := time.Now()
+	_ = os.Chtimes(folder, now, now) // clear leaves it alone from here on
 	c, err := s.read(ctx, key, folder)
 	if err != nil {
 		if err = s.fetch(ctx, key, folder); err == nil {
@@ -76,8 +78,6 @@ func (s *codeStore) open(ctx context.Context, r Release) (*code, error) {
 	if err != nil {
 		return nil, storageError(err)
 	}
-	now := time.Now()
-	_ = os.Chtimes(folder, now, now)
 	return c, nil
 }
 

@@ -105,11 +105,8 @@ func (h *Host) forget() {
 			delete(h.journals, id)
 		}
 	}
-	starting := len(h.starting) > 0
 	h.mu.Unlock()
-	if !starting {
-		h.code.clear(now, func(folder string) bool { return folders[folder] })
-	}
+	h.code.clear(now, func(folder string) bool { return folders[folder] })
 }
 
 // Close stops every worker in order, each within DrainTimeout, or at once when
