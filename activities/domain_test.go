@@ -46,6 +46,13 @@ func (n *nameServer) set(name string, records ...string) {
 	n.records[dns.Fqdn(name)] = records
 }
 
+// setBroken has it fail every question, or answer again.
+func (n *nameServer) setBroken(broken bool) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.broken = broken
+}
+
 func (n *nameServer) answer(w dns.ResponseWriter, q *dns.Msg) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -103,9 +110,9 @@ func TestCheckDomain_movesOnAsDNSAllows(t *testing.T) {
 	expect(models.DomainPending, "There is no TXT record _slipway-challenge.shop.example.com")
 	ns.set("_slipway-challenge.shop.example.com", `TXT "something else"`)
 	expect(models.DomainPending, "has another value")
-	ns.broken = true
+	ns.setBroken(true)
 	expect(models.DomainPending, "did not answer")
-	ns.broken = false
+	ns.setBroken(false)
 	ns.set("_slipway-challenge.shop.example.com", `TXT "something else"`, `TXT "`+d.Token+`"`)
 	expect(models.DomainVerified, "has no address yet")
 	ns.set("shop.example.com", "A 192.0.2.99")
