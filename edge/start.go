@@ -195,7 +195,7 @@ func (h *Host) connect(ctx context.Context, w *worker) error {
 	if h.options.Outbound != nil {
 		outbound = h.options.Outbound(w.release)
 	}
-	if err := w.ends.serve(w.name+"-outbound", outboundSocket, maxWorkerConns, outbound); err != nil {
+	if err := w.ends.serve(w.name+"-outbound", outboundSocket, maxWorkerConns, w.tellingRefusals(outbound)); err != nil {
 		return socketError(err)
 	}
 	if err := w.ends.serve(w.name+"-cache", cacheSocket, maxCacheConns, http.HandlerFunc(emptyCache)); err != nil {
