@@ -121,6 +121,7 @@ type Server struct {
 	started time.Time
 	// flights merges status queries for one deployment and health checks.
 	flights singleflight.Group
+	streams streams
 	// closing is closed when Serve begins to shut down, which ends log streams.
 	closing   chan struct{}
 	closeOnce sync.Once
@@ -140,7 +141,7 @@ func New(opts Options) (*Server, error) {
 		opts.Reserved = models.ReservedWorkerNames()
 	}
 	opts.Limits = opts.Limits.withDefaults()
-	s := &Server{opts: opts, log: opts.Log, started: time.Now(), closing: make(chan struct{})}
+	s := &Server{opts: opts, log: opts.Log, started: time.Now(), closing: make(chan struct{}), streams: streams{open: map[string]int{}}}
 	s.engine = s.newEngine()
 	s.api = humagin.New(s.engine, s.config())
 	s.api.UseMiddleware(s.authenticate, s.limitBody)

@@ -53,7 +53,7 @@ func (s *Server) registerLogs() {
 		description: "Server-sent events. `log` carries one LogLine and has its number as `id`, so that a client that reconnects with " +
 			"`Last-Event-ID` goes on where it was. `status` carries the deployment's status whenever it changes. `end` carries the last one, " +
 			"after which there is nothing more to come and the client should close.",
-		errors: []models.Code{models.CodeDeploymentNotFound, models.CodeStorage},
+		errors: []models.Code{models.CodeDeploymentNotFound, models.CodeRateLimited, models.CodeStorage},
 		responses: map[string]*huma.Response{"200": {Description: "OK", Content: map[string]*huma.MediaType{
 			"text/event-stream": {Schema: &huma.Schema{Type: huma.TypeString}, Example: "id: 1\nevent: log\ndata: {\"line\":1,\"text\":\"npm ci\"}\n\n"},
 		}}},

@@ -7,6 +7,7 @@ import (
 	"io"
 	"net/http"
 	"strconv"
+	"sync"
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -24,7 +25,34 @@ const (
 	heartbeat = 15 * time.Second
 	// streamWriteTimeout is how long a client may take to accept one batch.
 	streamWriteTimeout = 30 * time.Second
+	// maxStreams is how many log streams an organization may have open at a time:
+	// each asks the database several times a second.
+	maxStreams = 32
 )
+
+// streams counts open log streams by organization. Safe for concurrent use.
+type streams struct {
+	mu   sync.Mutex
+	open map[string]int
+}
+
+// enter takes a place for a stream and gives the way to give it back.
+// CodeRateLimited when the organization has none left.
+func (s *streams) enter(organizationID string) (leave func(), err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.open[organizationID] >= maxStreams {
+		return nil, models.Errorf(models.CodeRateLimited, "The organization follows %d logs, as many as it may at a time.", maxStreams)
+	}
+	s.open[organizationID]++
+	return func() {
+		s.mu.Lock()
+		defer s.mu.Unlock()
+		if s.open[organizationID]--; s.open[organizationID] == 0 {
+			delete(s.open, organizationID)
+		}
+	}, nil
+}
 
 // Names of the events of a log stream.
 const (
@@ -59,7 +87,12 @@ func (s *Server) streamLogs(ctx context.Context, in *streamInput) (*huma.StreamR
 	if err != nil {
 		return nil, err
 	}
+	leave, err := s.streams.enter(identityOf(ctx).OrganizationID)
+	if err != nil {
+		return nil, err
+	}
 	return &huma.StreamResponse{Body: func(hc huma.Context) {
+		defer leave()
 		hc.SetHeader("Content-Type", "text/event-stream")
 		hc.SetHeader("X-Accel-Buffering", "no")
 		c := humagin.Unwrap(hc)

@@ -13,8 +13,9 @@ import (
 	"github.com/slipwayhq/slipway/models"
 )
 
-// workerLogBatch is how many lines one look reads at most.
-const workerLogBatch = 500
+// workerLogBatch is how many lines one look reads at most; they are in memory
+// while the client takes its time.
+const workerLogBatch = 100
 
 // workerLogPause is how often a stream of a worker's log looks for news.
 const workerLogPause = 300 * time.Millisecond
@@ -34,7 +35,7 @@ func (s *Server) registerWorkerLogs() {
 		description: "Server-sent events. `log` carries one line: console output, an exception with its stack, the end of a request, or what the platform " +
 			"did to the worker. A client that reconnects with `Last-Event-ID` goes on where it was. The latest lines of each release are kept. " +
 			"`end` comes when follow is false and there is nothing more.",
-		errors: []models.Code{models.CodeProjectNotFound},
+		errors: []models.Code{models.CodeProjectNotFound, models.CodeRateLimited},
 		responses: map[string]*huma.Response{"200": {Description: "OK", Content: map[string]*huma.MediaType{
 			"text/event-stream": {Schema: &huma.Schema{Type: huma.TypeString}, Example: "id: 7\nevent: log\ndata: {\"time\":\"2025-07-22T10:30:00Z\",\"kind\":\"console\",\"level\":\"log\",\"message\":\"hello\"}\n\n"},
 		}}},
@@ -55,8 +56,13 @@ func (s *Server) streamWorkerLog(ctx context.Context, in *workerLogInput) (*huma
 			return nil, err
 		}
 	}
+	leave, err := s.streams.enter(project.OrganizationID)
+	if err != nil {
+		return nil, err
+	}
 	reader := &workerLogReader{server: s, project: project.ID, release: in.Release, after: after, follow: in.Follow}
 	return &huma.StreamResponse{Body: func(hc huma.Context) {
+		defer leave()
 		hc.SetHeader("Content-Type", "text/event-stream")
 		hc.SetHeader("X-Accel-Buffering", "no")
 		c := humagin.Unwrap(hc)

@@ -2,6 +2,7 @@ package api_test
 
 import (
 	"bufio"
+	"context"
 	"encoding/json"
 	"fmt"
 	"net/http"
@@ -56,6 +57,29 @@ func TestWorkerLog_givesTheLatestAndGoesOnWhereItWas(t *testing.T) {
 	id, _, _ = strings.Cut(id, "\n")
 	g.says(r, "next")
 	require.Equal(t, []string{"next"}, heard(string(g.do("GET", path+"?tail=100&follow=false", nil, header{"Last-Event-ID": id}).body)))
+}
+
+// Each stream asks the database several times a second, for as long as it is open.
+func TestWorkerLog_isFollowedByAnOrganizationSoOftenAtATime(t *testing.T) {
+	g := newGateway(t)
+	ctx, leave := context.WithCancel(t.Context())
+	follow := func() int {
+		request, err := http.NewRequestWithContext(ctx, "GET", g.http.URL+"/projects/"+g.project.ID+"/logs/stream", nil)
+		require.NoError(t, err)
+		request.Header.Set("Authorization", "Bearer "+g.token)
+		response, err := http.DefaultClient.Do(request)
+		require.NoError(t, err)
+		t.Cleanup(func() { _ = response.Body.Close() })
+		return response.StatusCode
+	}
+	for range 32 {
+		require.Equal(t, 200, follow())
+	}
+	require.Equal(t, 429, follow())
+	leave()
+	require.Eventually(t, func() bool {
+		return g.do("GET", "/projects/"+g.project.ID+"/logs/stream?follow=false", nil).status == 200
+	}, 10*time.Second, 10*time.Millisecond)
 }
 
 func TestWorkerLog_followsWhatComes(t *testing.T) {
