@@ -56,13 +56,13 @@ const (
 	rawIDBytes     = 16
 	rawDigestBytes = 32
 	digestBytes    = 2 * rawDigestBytes
-	// openBytes is enough for the texts of most routes.
-	openBytes = 256
+	// packBytes is enough for most routes.
+	packBytes = 256
 )
 
 // newRouteEntry keeps what the dispatcher needs of a route; UpdatedAt is not.
 func newRouteEntry(r *models.Route, now time.Time) *routeEntry {
-	b := make([]byte, 0, openBytes)
+	b := make([]byte, 0, packBytes)
 	b = append(b, r.Key...)
 	b = binary.BigEndian.AppendUint64(b, uint64(r.Generation))
 	flags := byte(0)
@@ -102,7 +102,7 @@ func (e *routeEntry) generation() int64 {
 // open makes the route anew. Its texts share one allocation.
 func (e *routeEntry) open() *models.Route {
 	u := unpacker{rest: e.text[int(e.size)+8:]}
-	u.out.Grow(openBytes)
+	u.out.Grow(2 * len(u.rest)) // no field is told in less than half of its text
 	flags := u.byte()
 	r := &models.Route{Key: e.key(), Generation: e.generation(), Preview: flags&flagPreview != 0}
 	_, u.name, _ = strings.Cut(r.Key, ":")
