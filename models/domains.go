@@ -202,6 +202,10 @@ func routeDomains(tx *gorm.DB, p Project) error {
 // RemoveDomain gives a claim up; the host stops answering. CodeDomainNotFound.
 func (s *Store) RemoveDomain(ctx context.Context, projectID, host string) error {
 	return dbError(s.with(ctx).Transaction(func(tx *gorm.DB) error {
+		// A flip under way may have read the claim and be about to show its route.
+		if _, err := lockProject(tx, projectID); err != nil {
+			return err
+		}
 		result := tx.Where("project_id = ? AND host = ?", projectID, host).Delete(&Domain{})
 		switch {
 		case result.Error != nil:

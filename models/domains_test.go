@@ -1,11 +1,14 @@
 package models_test
 
 import (
+	"context"
 	"testing"
 	"time"
 
+	"github.com/jackc/pgx/v5"
 	"github.com/stretchr/testify/require"
 
+	"github.com/slipwayhq/slipway/dev/postgres/pgtest"
 	"github.com/slipwayhq/slipway/models"
 )
 
@@ -90,4 +93,51 @@ func TestDomains_aFailedClaimMayBeMadeAgain(t *testing.T) {
 	waiting, err = store.UnstartedDomains(t.Context(), time.Hour, 10)
 	require.NoError(t, err)
 	require.Empty(t, waiting)
+}
+
+// TestRemoveDomain_leavesNoRouteBehindAFlip removes a domain while a first release
+// goes live, whose route of the domain is written but not seen by anybody yet.
+func TestRemoveDomain_leavesNoRouteBehindAFlip(t *testing.T) {
+	url := pgtest.URL(t)
+	store, err := models.OpenStore(models.StoreOptions{URL: url})
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, store.Close()) })
+	require.NoError(t, store.Migrate(t.Context()))
+	id, err := store.EnsureOwner(t.Context(), "Test", "owner@example.com")
+	require.NoError(t, err)
+	const host = "shop.example.com"
+	p := newProject(t, store, id, "site")
+	d, err := store.AddDomain(t.Context(), p, host)
+	require.NoError(t, err)
+	require.NoError(t, store.VerifyDomain(t.Context(), d.ID))
+	require.NoError(t, store.ActivateDomain(t.Context(), d))
+	release := checked(t, store, newDeployment(t, store, id, p))
+
+	// The flip stops where it has written the route, until the lock is given back.
+	holder, err := pgx.Connect(t.Context(), url)
+	require.NoError(t, err)
+	defer func() { require.NoError(t, holder.Close(context.Background())) }()
+	_, err = holder.Exec(t.Context(), `CREATE FUNCTION halt() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN PERFORM pg_advisory_xact_lock(1); RETURN NULL; END $$;
+		CREATE TRIGGER halt AFTER INSERT ON routes FOR EACH ROW WHEN (NEW.key LIKE 'h:%') EXECUTE FUNCTION halt();
+		SELECT pg_advisory_lock(1)`)
+	require.NoError(t, err)
+	waiting := func() (n int) {
+		err := holder.QueryRow(t.Context(), "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database() AND wait_event_type = 'Lock'").Scan(&n)
+		require.NoError(t, err)
+		return n
+	}
+	flipped, removed := make(chan error, 1), make(chan error, 1)
+	go func() {
+		_, err := store.GoLive(t.Context(), release)
+		flipped <- err
+	}()
+	require.Eventually(t, func() bool { return waiting() == 1 }, 20*time.Second, 5*time.Millisecond)
+	go func() { removed <- store.RemoveDomain(t.Context(), p.ID, host) }()
+	require.Eventually(t, func() bool { return len(removed) == 1 || waiting() == 2 }, 20*time.Second, 5*time.Millisecond)
+	_, err = holder.Exec(t.Context(), "SELECT pg_advisory_unlock(1)")
+	require.NoError(t, err)
+	require.NoError(t, <-flipped)
+	require.NoError(t, <-removed)
+	_, err = store.Route(t.Context(), models.HostRouteKey(host))
+	requireCode(t, models.CodeNotFound, err)
 }
