@@ -16,6 +16,7 @@ import (
 
 	"go.temporal.io/sdk/activity"
 	"golang.org/x/sync/errgroup"
+	"golang.org/x/sync/semaphore"
 
 	"github.com/slipwayhq/slipway/blob"
 	"github.com/slipwayhq/slipway/bundle"
@@ -305,9 +306,12 @@ func (a *Activities) outputFolders(ctx context.Context, w *workspace) (map[strin
 	return exists, nil
 }
 
-// maxStores bounds how many output files are stored at once, and with it the
-// memory they take.
-const maxStores = 8
+// maxStores bounds how many output files are stored at once, and maxStoreBytes the
+// memory they take: at least as much as one file may have.
+const (
+	maxStores     = 8
+	maxStoreBytes = 64 << 20
+)
 
 // collectDir stores the files of one folder for which keep says so. What comes
 // out of a sandbox is hostile input: Collect refuses everything but regular
@@ -317,16 +321,20 @@ func (a *Activities) collectDir(ctx context.Context, org string, box sandbox.San
 	var mu sync.Mutex
 	group, groupCtx := errgroup.WithContext(ctx)
 	group.SetLimit(maxStores)
-	err := box.Collect(ctx, dir, sandbox.CollectLimits{}, func(f sandbox.Collected) error {
-		data, err := io.ReadAll(f.Reader)
-		if err != nil {
+	memory := semaphore.NewWeighted(maxStoreBytes)
+	err := box.Collect(ctx, dir, sandbox.CollectLimits{MaxFileBytes: maxStoreBytes}, func(f sandbox.Collected) error {
+		if err := memory.Acquire(groupCtx, f.Size); err != nil {
 			return err
 		}
-		if !keep(f.Path, data) {
-			return nil
+		data := make([]byte, f.Size)
+		_, err := io.ReadFull(f.Reader, data)
+		if err != nil || !keep(f.Path, data) {
+			memory.Release(f.Size)
+			return err
 		}
 		file := models.File{Path: f.Path, Size: f.Size}
 		group.Go(func() error {
+			defer memory.Release(f.Size)
 			key, err := blob.PutBytes(groupCtx, a.Blobs, org, data)
 			if err != nil {
 				return err
