@@ -96,6 +96,20 @@ func TestKeepWithinMemory_endsTheLargestOfAGreedyOrganization(t *testing.T) {
 	w.expect(other, "/", "hello 1")
 }
 
+// One request must not buy a processor until the worker counts as idle.
+func TestRetireWorkers_stopsWhatComputesLongAfterItsLastAnswer(t *testing.T) {
+	w := newWorld(t, func(o *Options) { o.Limits.DrainTimeout = time.Second })
+	r := w.deploy("r1", `export default { fetch(request, env, context) {
+		context.waitUntil((async () => { for (;;) { for (let i = 0; i < 1e6; i++) Math.sqrt(i); await scheduler.wait(0); } })());
+		return new Response("ok");
+	} }`)
+	quiet := w.deploy("quiet", hello)
+	w.expect(quiet, "/", "hello 1")
+	w.expect(r, "/", "ok")
+	w.awaitLine(r, models.LogSystem, "long after its last answer")
+	w.expect(quiet, "/", "hello 2")
+}
+
 func TestMakeRoom_keepsWithinTheMemory(t *testing.T) {
 	w := newWorld(t, func(o *Options) { o.Limits.MemoryBytes = 60 << 20 })
 	for _, id := range []string{"a", "b", "c", "d", "e", "f"} {

@@ -38,10 +38,16 @@ func (h *Host) retireWorkers() {
 	h.running.Range(func(_, value any) bool {
 		w := value.(*worker)
 		limit := h.limits.IdleTimeout
+		why := endedIdle
 		if w.superseded.Load() {
 			limit = min(limit, h.limits.DrainTimeout)
 		}
-		if w.leases.Load() == 0 && now.Sub(w.idleSince()) >= limit && h.retireIdle(w, endedIdle) {
+		// What it does after its last answer (waitUntil) has as long as it would have
+		// before a stop; one request must not buy minutes of a processor.
+		if w.watch.busy && h.limits.DrainTimeout < limit {
+			limit, why = h.limits.DrainTimeout, endedBusy
+		}
+		if w.leases.Load() == 0 && now.Sub(w.idleSince()) >= limit && h.retireIdle(w, why) {
 			h.counts.idled.Add(1)
 		}
 		return true

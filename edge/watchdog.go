@@ -27,6 +27,8 @@ type watch struct {
 	seen    time.Time
 	cpu     time.Duration
 	probing chan struct{}
+	// busy says that it computed when last looked at.
+	busy bool
 }
 
 func (h *Host) watchWorkers(ctx context.Context, all bool) {
@@ -58,8 +60,9 @@ func (h *Host) watchWorker(ctx context.Context, w *worker, now time.Time) {
 	elapsed, used := now.Sub(w.watch.seen), usage.CPU-w.watch.cpu
 	first := w.watch.seen.IsZero()
 	w.watch.seen, w.watch.cpu = now, usage.CPU
+	w.watch.busy = !first && used.Seconds() >= suspectCPU*elapsed.Seconds()
 	// StartTimeout bounds what it computes before it is ready.
-	if first || !w.ready() || used.Seconds() < suspectCPU*elapsed.Seconds() {
+	if !w.watch.busy || !w.ready() {
 		return
 	}
 	if w.watch.probing != nil {
