@@ -12,9 +12,10 @@
 //
 // The files, in reading order: suite.go has the rows and runs them, pairs.go and
 // table.go are figures and how they are shown; deploys.go, workflow.go,
-// queries.go, static.go, proxy.go, worker.go and tls.go measure; system.go, bare.go, servers.go and load.go
-// are what is measured and what it is measured with; history.go and profile.go
-// say where the time went. startup.go is a table of its own.
+// queries.go, static.go, proxy.go, worker.go, manyworkers.go, neighbours.go and
+// tls.go measure; system.go, bare.go, servers.go and load.go are what is measured
+// and what it is measured with; history.go and profile.go say where the time
+// went. startup.go is a table of its own.
 package main
 
 import (

@@ -48,7 +48,7 @@ func culprits() []culprit {
 		{"spins", `while (true) {}`, says(models.LogSystem, "it computed for")},
 		{"eats", `const all = []; while (true) all.push(new Array(100000).fill(Math.random()));`, says(models.LogSystem, "it used more than")},
 		{"leaks", `const all = globalThis.all = [];
-			while (true) { const socket = connect(env.SINK); await socket.opened; all.push(socket); }`, says(models.LogException, "")},
+			while (true) { const socket = connect(env.SINK); await socket.opened; all.push(socket); }`, says(models.LogSystem, "are being refused")},
 		{"floods", `for (let i = 0; ; i++) { console.log("again and again " + i); if (i % 100 === 99) await scheduler.wait(1); }`, says(models.LogSystem, "lines dropped")},
 	}
 }

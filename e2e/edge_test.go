@@ -44,10 +44,10 @@ func (s *system) shipsAll(code map[string]string) map[string]string {
 }
 
 // tailing runs `slipway tail` on a project and gives each line as it is printed.
-func (s *system) tailing(project string, args ...string) <-chan models.WorkerLogLine {
+func (s *system) tailing(project string) <-chan models.WorkerLogLine {
 	s.t.Helper()
 	ctx, end := context.WithCancel(context.Background())
-	cmd := exec.CommandContext(ctx, slipwayBinary(), append([]string{"tail", "--json", "--project", project}, args...)...)
+	cmd := exec.CommandContext(ctx, slipwayBinary(), "tail", "--json", "--project", project)
 	cmd.Env = append(os.Environ(), "SLIPWAY_DATA_DIR="+s.dir)
 	cmd.Stderr = s.log
 	out, err := cmd.StdoutPipe()
@@ -297,6 +297,7 @@ func TestEdge_faultsStayWithTheirWorker(t *testing.T) {
 
 	t.Run("one that opens sockets without end is refused", func(t *testing.T) {
 		server := newSink(t)
+		lines := s.tailing(projects["leaks"])
 		fine.unharmed(t, func() {
 			var said struct{ Opened, Refused int }
 			s.ask("leaks", http.MethodGet, "/do/"+server.port(), "").json(t, &said)
@@ -304,6 +305,7 @@ func TestEdge_faultsStayWithTheirWorker(t *testing.T) {
 			require.Equal(t, 5000, said.Opened+said.Refused)
 			require.Greater(t, said.Refused, 2500)
 			require.LessOrEqual(t, server.open.Load(), int64(2500))
+			awaitLine(t, lines, models.LogSystem, "are being refused")
 			require.Equal(t, http.StatusOK, s.ask("leaks", http.MethodGet, "/", "").StatusCode)
 		})
 	})
@@ -360,7 +362,7 @@ func TestEdge_faultsStayWithTheirWorker(t *testing.T) {
 		}
 
 		t.Run("a release without its code is nobody else's trouble", func(t *testing.T) {
-			lines := s.tailing(projects["takes"], "--lines", "0")
+			lines := s.tailing(projects["takes"])
 			for range 3 {
 				got := within(t, 10*time.Second, func() answer { return s.ask("takes", http.MethodGet, "/", "") })
 				require.GreaterOrEqual(t, got.StatusCode, 500, got.text())
