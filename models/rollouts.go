@@ -195,8 +195,8 @@ func (s *Store) MarkRolloutStarted(ctx context.Context, id, runID string) error 
 }
 
 // WeighRollout gives a rollout's release a share of the visitors, all of them at
-// 100. superseded says that something else went live meanwhile, and then nothing
-// changes. Idempotent.
+// 100. superseded says that something else went live meanwhile or that the
+// rollout has ended, and then nothing changes. Idempotent.
 func (s *Store) WeighRollout(ctx context.Context, in RolloutInput, percent int) (superseded bool, err error) {
 	err = s.with(ctx).Transaction(func(tx *gorm.DB) error {
 		superseded = false
@@ -208,18 +208,23 @@ func (s *Store) WeighRollout(ctx context.Context, in RolloutInput, percent int) 
 		if err := tx.Where("id = ? AND project_id = ?", in.ReleaseID, in.ProjectID).Take(&r).Error; err != nil {
 			return notFound(err, Errorf(CodeReleaseNotFound, "The release of the rollout is gone."))
 		}
+		if p.LiveReleaseID == in.ReleaseID && percent == 100 {
+			return noteWeight(tx, in.RolloutID, percent) // an earlier attempt
+		}
+		var running int64
+		if err := tx.Model(&Rollout{}).Where("id = ? AND status = ?", in.RolloutID, RolloutRunning).Count(&running).Error; err != nil {
+			return err
+		}
+		if superseded = running == 0 || p.LiveReleaseID != in.BaseReleaseID; superseded {
+			return nil
+		}
 		if err := noteWeight(tx, in.RolloutID, percent); err != nil {
 			return err
 		}
-		switch {
-		case p.LiveReleaseID == in.ReleaseID && percent == 100:
-			return nil // an earlier attempt
-		case p.LiveReleaseID != in.BaseReleaseID:
-			superseded = true
-			return nil
-		case percent == 100:
+		switch percent {
+		case 100:
 			return flip(tx, p, r, p.LastSequence)
-		case percent == 0:
+		case 0:
 			return moveRoutes(tx, p.ID, "canary_release_id = '', canary_manifest_digest = '', canary_worker_digest = '', canary_percent = 0")
 		}
 		return moveRoutes(tx, p.ID, "canary_release_id = ?, canary_manifest_digest = ?, canary_worker_digest = ?, canary_percent = ?",
@@ -262,6 +267,7 @@ func (s *Store) AddReleaseCounts(ctx context.Context, counts []ReleaseCount) err
 	}
 	return dbError(s.with(ctx).Exec(`INSERT INTO release_counts (release_id, bucket, requests, errors)
 		SELECT v.id, ?::timestamptz, v.requests, v.errors FROM (VALUES `+strings.Join(rows, ", ")+`) AS v (id, requests, errors) JOIN releases r ON r.id = v.id
+		ORDER BY v.id -- two dispatchers must not lock the same rows in different orders
 		ON CONFLICT (release_id, bucket) DO UPDATE SET requests = release_counts.requests + excluded.requests, errors = release_counts.errors + excluded.errors`,
 		append([]any{bucket}, args...)...).Error)
 }

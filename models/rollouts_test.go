@@ -1,11 +1,14 @@
 package models_test
 
 import (
+	"net/url"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
+	"golang.org/x/sync/errgroup"
 
+	"github.com/slipwayhq/slipway/dev/postgres/pgtest"
 	"github.com/slipwayhq/slipway/models"
 )
 
@@ -111,4 +114,60 @@ func TestMeasureRollout_addsUpWhatDispatchersCounted(t *testing.T) {
 	m, err = store.MeasureRollout(t.Context(), in, began.Add(time.Hour))
 	require.NoError(t, err)
 	require.Equal(t, models.RolloutMeasure{}, m)
+}
+
+func TestWeighRollout_changesNothingOnceTheRolloutHasEnded(t *testing.T) {
+	store, id := openStore(t)
+	in, live, _ := newRollout(t, store, id)
+	require.NoError(t, store.EndRollout(t.Context(), in.RolloutID, models.RolloutCanceled, "Its workflow was ended from outside."))
+	for _, percent := range []int{10, 100} {
+		// An attempt of the workflow's that was late.
+		superseded, err := store.WeighRollout(t.Context(), in, percent)
+		require.NoError(t, err)
+		require.True(t, superseded)
+	}
+	route, err := store.Route(t.Context(), models.WorkerRouteKey("site"))
+	require.NoError(t, err)
+	require.Equal(t, live.ID, route.ReleaseID)
+	require.Zero(t, route.CanaryPercent)
+	row, err := store.Rollout(t.Context(), in.ProjectID, in.RolloutID)
+	require.NoError(t, err)
+	require.Zero(t, row.Percent)
+}
+
+func TestAddReleaseCounts_dispatchersDoNotBlockEachOther(t *testing.T) {
+	// As PostgreSQL plans it when there are many releases.
+	address, err := url.Parse(pgtest.URL(t))
+	require.NoError(t, err)
+	query := address.Query()
+	for _, setting := range []string{"enable_hashjoin", "enable_mergejoin", "enable_seqscan"} {
+		query.Set(setting, "off")
+	}
+	address.RawQuery = query.Encode()
+	store, err := models.OpenStore(models.StoreOptions{URL: address.String()})
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, store.Close()) })
+	require.NoError(t, store.Migrate(t.Context()))
+	id, err := store.EnsureOwner(t.Context(), "Test", "owner@example.com")
+	require.NoError(t, err)
+	in, _, _ := newRollout(t, store, id)
+	forth := []models.ReleaseCount{{ReleaseID: in.ReleaseID, Requests: 1}, {ReleaseID: in.BaseReleaseID, Requests: 1}}
+	back := []models.ReleaseCount{forth[1], forth[0]}
+	const each = 300
+	var dispatchers errgroup.Group
+	for _, counts := range [][]models.ReleaseCount{forth, back, forth, back} {
+		dispatchers.Go(func() error {
+			for range each {
+				if err := store.AddReleaseCounts(t.Context(), counts); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+	}
+	require.NoError(t, dispatchers.Wait())
+	m, err := store.MeasureRollout(t.Context(), in, time.Now().Add(-time.Minute))
+	require.NoError(t, err)
+	require.EqualValues(t, 4*each, m.Requests)
+	require.EqualValues(t, 4*each, m.BaseRequests)
 }
