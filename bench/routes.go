@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -12,6 +11,7 @@ import (
 	"path/filepath"
 	"regexp"
 	"strconv"
+	"strings"
 	"syscall"
 	"time"
 
@@ -32,7 +32,10 @@ const (
 const (
 	peerRequest  = "the whole request"
 	peerNginxMap = "nginx, a map line each"
+	peerCaddyAPI = "Caddy, by its admin API"
 )
+
+const lookAddRoute = "  the announcement's way through PostgreSQL, and the first read of the route"
 
 // routeSizes are how many routes there are in each round; quick runs have fewer
 // under the same names.
@@ -58,7 +61,7 @@ func routeRowKeys() (all []string) {
 		all = append(all, keys(peerRequest, s.lookup())...)
 		all = append(all, keys(peerNginxMap, s.add(), s.memory())...)
 	}
-	return all
+	return append(all, keys(peerCaddyAPI, new(bench).routeSizes()[0].add())...)
 }
 
 // routeRows fills a dispatcher's memory and nginx's map with routes. A new one
@@ -77,7 +80,9 @@ func routeRows(ctx context.Context, b *bench) ([]row, error) {
 		}
 		rows = append(rows, got...)
 	}
-	return rows, nil
+	// A million routes are more than Caddy takes in one configuration.
+	beside, err := addBesideCaddy(ctx, b, b.routeSizes()[0])
+	return append(rows, beside), err
 }
 
 func measureRoutes(ctx context.Context, b *bench, size routeSize) ([]row, error) {
@@ -99,7 +104,7 @@ func measureRoutes(ctx context.Context, b *bench, size routeSize) ([]row, error)
 	lookup := row{name: size.lookup(), peer: peerRequest, unit: micros, aim: aimLookup,
 		look: "  go test ./dispatcher -run '^$' -bench RouteTable"}
 	add := row{name: size.add(), peer: peerNginxMap, unit: seconds, aim: aimAddRoute, absolute: true,
-		look: "  the announcement's way through PostgreSQL, and the first read of the route"}
+		look: lookAddRoute}
 	memory := row{name: size.memory(), peer: peerNginxMap, unit: mebibytes, aim: aimRouteMemory, absolute: true,
 		look: "  proportional set size after a collection, names of all routes included"}
 	ns, err := lookupTime(ctx, b, size.count)
@@ -114,9 +119,14 @@ func measureRoutes(ctx context.Context, b *bench, size routeSize) ([]row, error)
 		}
 		lookup.pairs = append(lookup.pairs, pair{ns / 1000, whole.cost})
 	}
+	connection, err := pgx.Connect(ctx, b.system.postgresURL)
+	if err != nil {
+		return nil, err
+	}
+	defer connection.Close(context.WithoutCancel(ctx))
 	for turn := range b.routeTurns {
 		host := fmt.Sprintf("added-%d-%d.localhost", size.count, turn)
-		mine, err := timed(func() error { return b.system.addRoute(ctx, host, ours) })
+		mine, err := timed(func() error { return addRoute(ctx, connection, host, ours) })
 		if err != nil {
 			return nil, err
 		}
@@ -161,20 +171,15 @@ func startManyRoutes(ctx context.Context, b *bench, dir string, count int) (*ser
 }
 
 // addRoute puts a route into PostgreSQL and announces it, as going live does, and
-// waits until it is served.
-func (s *system) addRoute(ctx context.Context, host string, by *server) error {
-	connection, err := pgx.Connect(ctx, s.postgresURL)
-	if err != nil {
-		return err
-	}
-	defer connection.Close(context.WithoutCancel(ctx))
-	name, _, _ := bytes.Cut([]byte(host), []byte("."))
-	_, err = connection.Exec(ctx, `
+// waits until it is served. The connection is open, as the platform's are.
+func addRoute(ctx context.Context, connection *pgx.Conn, host string, by *server) error {
+	name, _, _ := strings.Cut(host, ".")
+	_, err := connection.Exec(ctx, `
 		WITH added AS (
 			INSERT INTO routes (key, project_id, organization_id, worker_name, release_id, manifest_digest, generation)
 			SELECT $1, project_id, organization_id, $2, release_id, manifest_digest, nextval('route_generations') FROM routes LIMIT 1
 			RETURNING key, generation)
-		SELECT pg_notify($3, key || ' ' || generation) FROM added`, models.WorkerRouteKey(string(name)), string(name), models.RoutesChannel)
+		SELECT pg_notify($3, key || ' ' || generation) FROM added`, models.WorkerRouteKey(name), name, models.RoutesChannel)
 	if err != nil {
 		return err
 	}
@@ -213,71 +218,6 @@ func (s *server) collect(ctx context.Context) error {
 		return err
 	}
 	return s.awaitHost(ctx, collectedHost)
-}
-
-const mapNginxConfig = `daemon off;
-worker_processes auto;
-pid %[1]s/nginx.pid;
-error_log stderr warn;
-events { worker_connections 1024; }
-http {
-	access_log off;
-	map_hash_max_size 4194304;
-	map_hash_bucket_size 128;
-	map $host $site { include %[1]s/map.conf; }
-	client_body_temp_path %[1]s/body;
-	proxy_temp_path %[1]s/proxy;
-	fastcgi_temp_path %[1]s/fastcgi;
-	uwsgi_temp_path %[1]s/uwsgi;
-	scgi_temp_path %[1]s/scgi;
-	server {
-		listen %[2]s;
-		location / {
-			if ($site = "") { return 404; }
-			return 200 $site;
-		}
-	}
-}
-`
-
-func startMapNginx(ctx context.Context, dir string, count int) (*server, error) {
-	program, err := findProgram("nginx")
-	if err != nil {
-		return nil, errors.New("nginx is not installed: apt-get install nginx-light")
-	}
-	addr, err := freeAddr()
-	if err != nil {
-		return nil, err
-	}
-	var lines bytes.Buffer
-	for i := range count {
-		fmt.Fprintf(&lines, "app-%d.localhost site-%d;\n", i, i)
-	}
-	config := filepath.Join(dir, "nginx.conf")
-	err = errors.Join(
-		os.WriteFile(filepath.Join(dir, "map.conf"), lines.Bytes(), 0o644),
-		os.WriteFile(config, fmt.Appendf(nil, mapNginxConfig, dir, addr), 0o644),
-	)
-	if err != nil {
-		return nil, err
-	}
-	return startServer(ctx, "nginx", addr, "app-0.localhost", child.Options{Path: program, Args: []string{"-p", dir, "-e", "stderr", "-c", config}})
-}
-
-// addMapLine adds a host to nginx's map and waits until it is served.
-func addMapLine(ctx context.Context, dir, host string, nginx *server) error {
-	file, err := os.OpenFile(filepath.Join(dir, "map.conf"), os.O_APPEND|os.O_WRONLY, 0)
-	if err != nil {
-		return err
-	}
-	_, err = fmt.Fprintf(file, "%s new;\n", host)
-	if err := errors.Join(err, file.Close()); err != nil {
-		return err
-	}
-	if err := syscall.Kill(nginx.process.Pid(), syscall.SIGHUP); err != nil {
-		return err
-	}
-	return nginx.awaitHost(ctx, host)
 }
 
 // lookupTime is what finding a route in use takes, in nanoseconds, by the
