@@ -101,6 +101,7 @@ func (w *wire) cut(cut bool) {
 }
 
 func TestOutage_knownRoutesServeAndEverythingCatchesUp(t *testing.T) {
+	t.Parallel()
 	var line *wire
 	f := newFleetBehind(t, 3, func(direct string) string { line = newWire(t, direct); return line.url })
 	_, err := f.store.GoLive(t.Context(), f.releases[0])
@@ -110,7 +111,7 @@ func TestOutage_knownRoutesServeAndEverythingCatchesUp(t *testing.T) {
 	for round := 1; round < len(f.releases); round++ {
 		line.cut(true)
 		began, asked, slowest := time.Now(), 0, time.Duration(0)
-		for time.Since(began) < 2500*time.Millisecond {
+		for time.Since(began) < 2*time.Second {
 			for _, d := range f.dispatchers {
 				at := time.Now()
 				require.Equal(t, fmt.Sprint(round-1), f.ask(d, "site.localhost"))
@@ -142,6 +143,7 @@ func TestOutage_knownRoutesServeAndEverythingCatchesUp(t *testing.T) {
 }
 
 func TestListen_aFlipWhileConnectingAgainIsNotMissed(t *testing.T) {
+	t.Parallel()
 	var direct string
 	f := newFleetBehind(t, 2, func(url string) string { direct = url; return url })
 	_, err := f.store.GoLive(t.Context(), f.releases[0])
@@ -150,7 +152,7 @@ func TestListen_aFlipWhileConnectingAgainIsNotMissed(t *testing.T) {
 	conn, err := pgx.Connect(t.Context(), direct)
 	require.NoError(t, err)
 	defer func() { _ = conn.Close(context.Background()) }()
-	for n := 1; n <= 10; n++ {
+	for n := 1; n <= 5; n++ {
 		_, err := conn.Exec(t.Context(), "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = current_database() AND query LIKE 'LISTEN%'")
 		require.NoError(t, err)
 		require.NoError(t, f.store.Rollback(t.Context(), f.releases[n%2]))
@@ -184,6 +186,7 @@ func TestFlip_isSeenByEveryDispatcherSoon(t *testing.T) {
 }
 
 func TestFlip_aThousandAsFastAsTheyGoDisturbNobody(t *testing.T) {
+	t.Parallel()
 	f := newFleet(t, 2)
 	require.NoError(t, f.store.Rollback(t.Context(), f.releases[1]))
 	f.awaitAll("1")
