@@ -131,6 +131,11 @@ func withFiles(w *models.WorkerBundle, files []models.File) (*models.WorkerBundl
 	if complete.Bytes() > MaxModuleBytes {
 		return nil, models.Errorf(models.CodeBuildFailed, "The worker %s.", errTooLarge)
 	}
+	// ForProject makes the names of namespaces longer.
+	const names = maxNamespaces * 256
+	if data, err := complete.Encode(); err != nil || len(data) > models.MaxWorkerBundle-names {
+		return nil, models.Errorf(models.CodeBuildFailed, "The worker has more modules, or longer names of them, than can be kept.")
+	}
 	return &complete, nil
 }
 

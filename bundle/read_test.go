@@ -1,6 +1,7 @@
 package bundle
 
 import (
+	"bytes"
 	"encoding/json"
 	"fmt"
 	"strings"
@@ -43,6 +44,23 @@ func TestRead_takesDigestsFromTheFilesAlone(t *testing.T) {
 	}, r.Worker.Modules)
 	require.True(t, r.Assets)
 	require.Equal(t, "none", r.HTMLHandling)
+}
+
+// What can be written and not be read again would fail as the platform's fault.
+func TestRead_refusesWhatNoHostWouldRead(t *testing.T) {
+	many := []models.File{}
+	raw := description(t, func(d *Description) {
+		d.Worker.Modules = nil
+		for n := range MaxModules {
+			d.Worker.Modules = append(d.Worker.Modules, models.WorkerModule{Name: fmt.Sprint(strings.Repeat("A", 200), n), Type: models.ModuleES})
+			many = append(many, models.File{Path: fmt.Sprint("modules/", n), Digest: strings.Repeat("d", 64), Size: 1})
+		}
+	})
+	_, err := Read(raw, many)
+	require.NoError(t, err)
+	// JSON may have < as it is, and Go's has \u003c.
+	_, err = Read(bytes.ReplaceAll(raw, []byte("AAAA"), []byte("<<<<")), many)
+	require.Equal(t, models.CodeBuildFailed, models.CodeOf(err))
 }
 
 func TestRead_believesNothing(t *testing.T) {

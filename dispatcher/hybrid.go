@@ -13,9 +13,6 @@ import (
 	"github.com/slipwayhq/slipway/models"
 )
 
-// maxWorkerBundleBytes bounds a stored worker bundle; the modules are not in it.
-const maxWorkerBundleBytes = 16 << 20
-
 // navigationFirst is the day from which a page is preferred to the worker when a
 // browser navigates, and the flags that say so on any day. See
 // https://developers.cloudflare.com/workers/configuration/compatibility-flags/#navigation-requests-prefer-asset-serving.
@@ -121,7 +118,7 @@ func (c *releases) sharing(ctx context.Context, route *models.Route) (*sharing, 
 		return kept, nil
 	}
 	return once(ctx, &c.loads, key, func(ctx context.Context) (*sharing, error) {
-		data, err := fetch(ctx, c.blobs, key, maxWorkerBundleBytes)
+		data, err := fetch(ctx, c.blobs, key, models.MaxWorkerBundle)
 		if err != nil {
 			return nil, fmt.Errorf("read worker bundle %s: %w", key, err)
 		}

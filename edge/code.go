@@ -19,8 +19,7 @@ import (
 )
 
 const (
-	// maxBundle bounds the JSON of a worker bundle, maxModule one module or map.
-	maxBundle = 4 << 20
+	// maxModule bounds one module or map.
 	maxModule = 64 << 20
 	// codeKept is how long code on disk is kept after its last start.
 	codeKept = 7 * 24 * time.Hour
@@ -127,7 +126,7 @@ func (s *codeStore) read(ctx context.Context, key blob.Key, folder string) (*cod
 // goes only when it is damaged: another start may have written it meanwhile, and
 // its worker be about to read it.
 func (s *codeStore) fetch(ctx context.Context, key blob.Key, folder string) error {
-	data, err := blob.ReadAll(ctx, s.blobs, key, maxBundle)
+	data, err := blob.ReadAll(ctx, s.blobs, key, models.MaxWorkerBundle)
 	if err != nil {
 		return err
 	}

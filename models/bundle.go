@@ -5,6 +5,10 @@ import (
 	"sort"
 )
 
+// MaxWorkerBundle bounds the JSON of a worker bundle, in bytes: what is greater is
+// never made a release of.
+const MaxWorkerBundle = 4 << 20
+
 // ModuleType says how workerd loads a module; the words are those of its
 // configuration (src/workerd/server/workerd.capnp, Worker.Module).
 type ModuleType string
