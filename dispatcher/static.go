@@ -21,7 +21,7 @@ func (d *Dispatcher) serveAnswer(x *exchange, target target, release *release, a
 		// not look at an empty window.
 		x.status = answer.Status
 		answer.Apply(x.w.Header())
-		guard(x.w.Header(), target)
+		d.guard(x, x.w.Header(), target)
 		x.rollout.apply(x.w.Header(), x.r.TLS != nil)
 		writePage(x, answer.Status, "Not found", "This site has no page at this address.")
 		return
@@ -39,7 +39,7 @@ func (d *Dispatcher) serveAnswer(x *exchange, target target, release *release, a
 	}
 	header := x.w.Header()
 	answer.Apply(header)
-	guard(header, target)
+	d.guard(x, header, target)
 	x.rollout.apply(header, x.r.TLS != nil)
 	x.status = answer.Status
 	x.w.WriteHeader(answer.Status)
@@ -79,19 +79,35 @@ func (d *Dispatcher) send(w http.ResponseWriter, body content, length int64) {
 // guard makes tenant content that is served on the dispatcher's own host
 // harmless to that host: it gets no cookies set, an origin of its own, and none
 // of the headers that change how a browser treats the whole host.
-func guard(header http.Header, target target) {
+func (d *Dispatcher) guard(x *exchange, header http.Header, target target) {
 	if target.prefix == "" {
 		return
 	}
 	for _, name := range hostWideHeaders {
 		delete(header, name)
 	}
+	if hsts := d.opts.HTTPS.HSTS; hsts != "" && x.r.TLS != nil {
+		header["Strict-Transport-Security"] = []string{hsts}
+	}
 	policies := header["Content-Security-Policy"]
 	header["Content-Security-Policy"] = append(policies[:len(policies):len(policies)], "sandbox")
 	header["X-Content-Type-Options"] = []string{"nosniff"}
+	if kinds := header["Content-Type"]; len(kinds) > 0 && isReplaced(kinds[0]) {
+		header["Content-Type"] = []string{"application/octet-stream"}
+	}
 }
 
+// isReplaced says that the parts of an answer are documents of their own, whose
+// headers some browsers heed, Set-Cookie among them.
+func isReplaced(contentType string) bool {
+	const kind = "multipart/x-mixed-replace"
+	return len(contentType) >= len(kind) && strings.EqualFold(contentType[:len(kind)], kind)
+}
+
+// hostWideHeaders also has WWW-Authenticate: a browser asks for the password in
+// the name of the host, and then sends it with every request to the host.
 var hostWideHeaders = []string{
 	"Set-Cookie", "Clear-Site-Data", "Strict-Transport-Security", "Alt-Svc", "Service-Worker-Allowed",
 	"Origin-Agent-Cluster", "Nel", "Report-To", "Reporting-Endpoints", "Accept-Ch", "Critical-Ch", "Set-Login",
+	"Www-Authenticate", "Secure-Session-Registration", "Sec-Session-Registration", "Use-As-Dictionary",
 }

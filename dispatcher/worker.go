@@ -118,9 +118,12 @@ func (d *Dispatcher) forwarding(x *exchange, target target) upstream.Forwarding 
 			if status >= http.StatusOK || status == http.StatusSwitchingProtocols {
 				x.status = status
 			}
+			if hsts := header["Strict-Transport-Security"]; len(hsts) > 1 && x.r.TLS != nil && d.opts.HTTPS.HSTS != "" {
+				header["Strict-Transport-Security"] = hsts[1:] // the worker's own, after ours
+			}
 			if target.prefix != "" {
 				prefixLocation(header, target.prefix)
-				guard(header, target)
+				d.guard(x, header, target)
 			}
 			if x.status != 0 {
 				x.rollout.apply(header, x.r.TLS != nil)
