@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"net/http"
 	"os"
 	"os/exec"
@@ -221,19 +222,25 @@ func (s *server) collect(ctx context.Context) error {
 }
 
 // lookupTime is what finding a route in use takes, in nanoseconds, by the
-// dispatcher's own benchmark: from outside it is lost in the request.
+// dispatcher's own benchmark: from outside it is lost in the request. It is the
+// least of three, since the clock counts what else the machine does.
 func lookupTime(ctx context.Context, b *bench, count int) (float64, error) {
-	run := exec.CommandContext(ctx, "go", "test", "./dispatcher", "-run", "^$", "-bench", fmt.Sprintf("RouteTable/%d_routes/hot", benchmarked(count)), "-benchtime", "1000000x")
+	name := fmt.Sprintf("RouteTable/%d_routes/hot", benchmarked(count))
+	run := exec.CommandContext(ctx, "go", "test", "./dispatcher", "-run", "^$", "-bench", name, "-benchtime", "1000000x", "-count", "3")
 	run.Dir = b.root
 	said, err := run.CombinedOutput()
 	if err != nil {
 		return 0, fmt.Errorf("run the dispatcher's benchmark: %w\n%s", err, said)
 	}
-	found := regexp.MustCompile(`([0-9.]+) ns/op`).FindSubmatch(said)
-	if found == nil {
-		return 0, fmt.Errorf("the dispatcher's benchmark says nothing:\n%s", said)
+	least := math.Inf(1)
+	for _, found := range regexp.MustCompile(`([0-9.]+) ns/op`).FindAllSubmatch(said, -1) {
+		ns, err := strconv.ParseFloat(string(found[1]), 64)
+		if err != nil {
+			return 0, err
+		}
+		least = min(least, ns)
 	}
-	return strconv.ParseFloat(string(found[1]), 64)
+	return least, nil
 }
 
 // benchmarked is the size the benchmark has.
