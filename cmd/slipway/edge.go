@@ -4,7 +4,6 @@ import (
 	"context"
 	"net/http"
 	"path/filepath"
-	"sync"
 	"sync/atomic"
 	"time"
 
@@ -62,7 +61,7 @@ func (p *platform) startEdge(ctx context.Context) (*edgeHost, error) {
 		return nil, err
 	}
 	h := &edgeHost{
-		services: &checkedServices{ServiceProvider: services},
+		services: newCheckedServices(services),
 		proxy:    outbound.New(outbound.Options{AllowPrivate: c.Edge.AllowPrivate, Refuse: c.Edge.Refuse, Log: p.log}),
 	}
 	logs := tail.New(tail.Options{Rows: p.store, Keep: c.Edge.LogLines, Log: p.log})
@@ -95,12 +94,7 @@ func (p *platform) startEdge(ctx context.Context) (*edgeHost, error) {
 	h.running.Go(func() error { return h.Run(running) })
 	h.running.Go(func() error { return logs.Run(running) })
 	h.running.Go(func() error { return p.sweepKV(running) })
-	h.running.Go(func() error {
-		if err := h.services.check(running); err != nil && running.Err() == nil {
-			p.log.WithError(err).Error("this machine cannot isolate workers; releases with server code are not served here")
-		}
-		return nil
-	})
+	h.running.Go(func() error { return h.services.check(running, p.log) })
 	return h, nil
 }
 
@@ -148,25 +142,4 @@ func (h *edgeHost) close(p *platform) {
 	if err := h.services.Close(); err != nil {
 		p.log.WithError(err).Warn("close the sandboxes of workers")
 	}
-}
-
-// checkedServices starts nothing before the machine was seen to isolate it, and
-// keeps nobody who asks for files waiting meanwhile.
-type checkedServices struct {
-	sandbox.ServiceProvider
-	once sync.Once
-	err  error
-}
-
-func (s *checkedServices) check(ctx context.Context) error {
-	s.once.Do(func() { s.err = s.Check(ctx) })
-	return s.err
-}
-
-// StartService starts a service once the machine is known to isolate it.
-func (s *checkedServices) StartService(ctx context.Context, spec sandbox.ServiceSpec) (sandbox.Service, error) {
-	if err := s.check(ctx); err != nil {
-		return nil, err
-	}
-	return s.ServiceProvider.StartService(ctx, spec)
 }
