@@ -84,13 +84,20 @@ func (c *releaseCounts) run(ctx context.Context) {
 	}
 }
 
-func (c *releaseCounts) flush(ctx context.Context) {
+// take gives what was counted, which nobody else changes any more.
+func (c *releaseCounts) take() map[string]*models.ReleaseCount {
 	c.mu.Lock()
-	taken := c.counts
-	if len(taken) > 0 {
-		c.counts = make(map[string]*models.ReleaseCount, len(taken))
+	defer c.mu.Unlock()
+	if len(c.counts) == 0 {
+		return nil
 	}
-	c.mu.Unlock()
+	taken := c.counts
+	c.counts = make(map[string]*models.ReleaseCount, len(taken))
+	return taken
+}
+
+func (c *releaseCounts) flush(ctx context.Context) {
+	taken := c.take()
 	if len(taken) == 0 || c.to == nil {
 		return
 	}
