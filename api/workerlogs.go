@@ -33,7 +33,7 @@ func (s *Server) registerWorkerLogs() {
 		id: "stream-project-logs", method: http.MethodGet, path: "/projects/{id}/logs/stream", tag: "Projects",
 		summary: "What the project's worker says, as it says it", endless: true,
 		description: "Server-sent events. `log` carries one line: console output, an exception with its stack, the end of a request, or what the platform " +
-			"did to the worker. A client that reconnects with `Last-Event-ID` goes on where it was. The latest lines of each release are kept. " +
+			"did to the worker. A client that reconnects with `Last-Event-ID` goes on where it was. The latest lines of each release are kept, for 30 days. " +
 			"`end` comes when follow is false and there is nothing more.",
 		errors: []models.Code{models.CodeProjectNotFound, models.CodeRateLimited},
 		responses: map[string]*huma.Response{"200": {Description: "OK", Content: map[string]*huma.MediaType{

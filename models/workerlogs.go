@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"strings"
+	"time"
 
 	"gorm.io/gorm"
 )
@@ -51,6 +52,16 @@ func (s *Store) TrimWorkerLog(ctx context.Context, releaseID string, keep int, k
 			SELECT id, row_number() OVER latest AS n, sum(pg_column_size(line)) OVER latest AS bytes
 			FROM worker_logs WHERE release_id = ? WINDOW latest AS (ORDER BY id DESC)) kept
 		WHERE w.id = kept.id AND (kept.n > ? OR kept.bytes > ?)`, releaseID, keep, keepBytes).Error)
+}
+
+// SweepWorkerLog removes up to limit of the oldest lines, those that were said
+// before a time, and tells how many; fewer than limit means that no more are left.
+// Several processes may sweep at once.
+func (s *Store) SweepWorkerLog(ctx context.Context, before time.Time, limit int) (int, error) {
+	// Ids are nearly in the order of time: only the first are looked at.
+	swept := s.with(ctx).Exec(`DELETE FROM worker_logs WHERE id IN (
+			SELECT id FROM (SELECT id, line FROM worker_logs ORDER BY id LIMIT ?) oldest WHERE (line->>'time')::timestamptz < ?)`, limit, before)
+	return int(swept.RowsAffected), dbError(swept.Error)
 }
 
 // WorkerLog lists a project's lines after the one with the id given, oldest

@@ -18,6 +18,7 @@ import (
 
 // Rows keeps lines. models.Store is one.
 type Rows interface {
+	SweepWorkerLog(ctx context.Context, before time.Time, limit int) (int, error)
 	AppendWorkerLog(ctx context.Context, rows []models.WorkerLogRow) error
 	TrimWorkerLog(ctx context.Context, releaseID string, keep int, keepBytes int64) error
 }
@@ -43,6 +44,11 @@ const (
 	// never be written within writeTimeout, and all behind it wait.
 	batch      = 1_000
 	batchBytes = 4 << 20
+	// keepTime is how long lines are kept: there are ever more releases that say
+	// nothing any more.
+	keepTime   = 30 * 24 * time.Hour
+	sweepEvery = time.Hour
+	sweepLines = 1_000
 	// keepBytes is about how much of a release is kept, in bytes of JSON.
 	keepBytes = 8 << 20
 )
@@ -142,19 +148,34 @@ func rowOf(r edge.Release, said models.WorkerLogLine) (line, error) {
 	return line{models.WorkerLogRow{ProjectID: r.ProjectID, ReleaseID: r.ID, Line: data}, r.OrganizationID}, nil
 }
 
-// Run writes what was taken until ctx ends, and then what is left.
+// Run writes what was taken until ctx ends, and then what is left. It removes
+// lines that are old.
 func (s *Sink) Run(ctx context.Context) error {
-	tick := time.NewTicker(flushEvery)
+	tick, old := time.NewTicker(flushEvery), time.NewTicker(sweepEvery)
 	defer tick.Stop()
+	defer old.Stop()
 	for {
 		select {
 		case <-tick.C:
 			s.flush(ctx)
+		case <-old.C:
+			s.sweep(ctx, time.Now().Add(-keepTime))
 		case <-ctx.Done():
 			last, cancel := context.WithTimeout(context.WithoutCancel(ctx), writeTimeout)
 			defer cancel()
 			s.flush(last)
 			return nil
+		}
+	}
+}
+
+// sweep removes the lines from before a time; those to write go in between.
+func (s *Sink) sweep(ctx context.Context, before time.Time) {
+	for n := sweepLines; n == sweepLines && ctx.Err() == nil; s.flush(ctx) {
+		var err error
+		if n, err = s.options.Rows.SweepWorkerLog(ctx, before, sweepLines); err != nil {
+			s.options.Log.WithError(err).Warn("old lines of workers' logs were not removed")
+			return
 		}
 	}
 }

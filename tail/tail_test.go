@@ -126,6 +126,19 @@ func TestSink_takesWhateverAWorkerSays(t *testing.T) {
 	require.Equal(t, []string{"a\u2400b", "\ufffd\ufffd", `\u0000`, "'; DROP TABLE worker_logs; --", "line\nbreak"}, rows.messages(t, r))
 }
 
+func TestSink_removesLinesThatAreOld(t *testing.T) {
+	s, rows, r := newSink(t, 10_000)
+	old := make([]models.WorkerLogLine, 1500)
+	for i := range old {
+		old[i] = said("old")
+		old[i].Time = old[i].Time.Add(-2 * keepTime)
+	}
+	s.Log(r, append(old, said("new")))
+	s.flush(t.Context())
+	s.sweep(t.Context(), time.Now().Add(-keepTime))
+	require.Equal(t, []string{"new"}, rows.messages(t, r))
+}
+
 func TestSink_writesWhatIsLeftWhenItStops(t *testing.T) {
 	s, rows, r := newSink(t, 100)
 	ctx, cancel := context.WithCancel(t.Context())
