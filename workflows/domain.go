@@ -41,14 +41,19 @@ func Domain(ctx workflow.Context, in models.DomainInput) (models.DomainState, er
 		if err := domainActivity(ctx, table.checkDomain, models.ActivityCheckDomain, in, &state); err != nil {
 			return state, err
 		}
-		if state.Settled() {
-			drain(asked)
-			return state, nil
-		}
 		left := in.Timeout - workflow.Now(ctx).Sub(in.Since)
-		if left <= 0 {
-			err := domainActivity(ctx, table.checkDomain, models.ActivityFailDomain, in, &state)
-			return state, err
+		if !state.Settled() && left <= 0 {
+			if err := domainActivity(ctx, table.checkDomain, models.ActivityFailDomain, in, &state); err != nil {
+				return state, err
+			}
+		}
+		if state.Settled() {
+			if drain(asked) && state.Status == models.DomainFailed {
+				// The claim may have been made again since it failed.
+				in.Since = time.Time{}
+				return state, workflow.NewContinueAsNewError(ctx, Domain, in)
+			}
+			return state, nil
 		}
 		checkNow, err := pause(ctx, asked, min(wait, left))
 		if err != nil {
@@ -83,10 +88,13 @@ func pause(ctx workflow.Context, signals workflow.ReceiveChannel, wait time.Dura
 	return signaled, err
 }
 
-// drain drops signals that came before there was anything to end by them.
-func drain(signals workflow.ReceiveChannel) {
+// drain drops signals that came before there was anything to end by them, and
+// says whether there were any.
+func drain(signals workflow.ReceiveChannel) (some bool) {
 	for signals.ReceiveAsync(nil) {
+		some = true
 	}
+	return some
 }
 
 // CheckDomain has a domain looked at now: it starts the workflow of a claim that

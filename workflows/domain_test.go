@@ -8,6 +8,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 	"go.temporal.io/sdk/activity"
+	"go.temporal.io/sdk/converter"
 	"go.temporal.io/sdk/testsuite"
 	"go.temporal.io/sdk/worker"
 	"go.temporal.io/sdk/workflow"
@@ -20,6 +21,8 @@ type dns struct {
 	states []models.DomainState
 	looks  atomic.Int64
 	failed atomic.Int64
+	// failing, when there is one, is called as the claim fails.
+	failing func()
 }
 
 func (d *dns) check(context.Context, models.DomainInput) (models.DomainState, error) {
@@ -29,6 +32,9 @@ func (d *dns) check(context.Context, models.DomainInput) (models.DomainState, er
 
 func (d *dns) fail(context.Context, models.DomainInput) (models.DomainState, error) {
 	d.failed.Add(1)
+	if d.failing != nil {
+		d.failing()
+	}
 	return models.DomainState{Status: models.DomainFailed, Reason: "It was not ready in time."}, nil
 }
 
@@ -96,6 +102,18 @@ func TestDomain_endsWhenTheClaimIsGivenUp(t *testing.T) {
 	env.ExecuteWorkflow(models.WorkflowDomain, models.DomainInput{DomainID: "dom_1", Timeout: time.Hour})
 	require.NoError(t, env.GetWorkflowError())
 	require.Equal(t, int64(2), d.looks.Load())
+}
+
+func TestDomain_aClaimMadeAgainWhileItFailsIsLookedAt(t *testing.T) {
+	d := &dns{states: []models.DomainState{pending}}
+	env := domainStage(t, d)
+	d.failing = func() { env.SignalWorkflow(models.SignalCheck, nil) }
+	env.ExecuteWorkflow(models.WorkflowDomain, models.DomainInput{DomainID: "dom_1", Host: "shop.example.com", Timeout: time.Minute})
+	var next *workflow.ContinueAsNewError
+	require.ErrorAs(t, env.GetWorkflowError(), &next)
+	var in models.DomainInput
+	require.NoError(t, converter.GetDefaultDataConverter().FromPayloads(next.Input, &in))
+	require.Equal(t, models.DomainInput{DomainID: "dom_1", Host: "shop.example.com", Timeout: time.Minute}, in, "its time begins anew")
 }
 
 func TestDomain_onARealServer(t *testing.T) {
