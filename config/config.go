@@ -164,7 +164,7 @@ type Edge struct {
 	WorkerRequests    int           `env:"EDGE_WORKER_REQUESTS" envDefault:"1000"`
 	RequestTimeout    time.Duration `env:"EDGE_REQUEST_TIMEOUT" envDefault:"100s"`
 	// CPUTimeout is how long a worker may compute without answering anything.
-	CPUTimeout   time.Duration `env:"EDGE_CPU_TIMEOUT" envDefault:"1500ms"`
+	CPUTimeout   time.Duration `env:"EDGE_CPU_TIMEOUT" envDefault:"1200ms"`
 	StartTimeout time.Duration `env:"EDGE_START_TIMEOUT" envDefault:"10s"`
 	DrainTimeout time.Duration `env:"EDGE_DRAIN_TIMEOUT" envDefault:"30s"`
 	// AllowPrivate lists address ranges that workers may reach although they are
