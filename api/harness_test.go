@@ -52,6 +52,8 @@ type gateway struct {
 	// rollouts are those started; canceled the ids of those canceled.
 	rollouts []models.Rollout
 	canceled []string
+	// cancelFails is what canceling a rollout's workflow comes to.
+	cancelFails error
 	// lookFails is what looking at a domain fails with.
 	lookFails error
 }
@@ -154,7 +156,7 @@ func (g *gateway) cancelRollout(_ context.Context, id string) error {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.canceled = append(g.canceled, id)
-	return nil
+	return g.cancelFails
 }
 
 // own makes a host a project's own.

@@ -221,7 +221,14 @@ func (s *Server) cancelRollout(ctx context.Context, in *rolloutInput) (*rolloutO
 	if row.Status != models.RolloutRunning {
 		return nil, models.Errorf(models.CodeNotRunning, "The rollout has ended already: it is %s.", row.Status)
 	}
-	if err := s.opts.CancelRollout(ctx, row.ID); err != nil {
+	err = s.opts.CancelRollout(ctx, row.ID)
+	if models.CodeOf(err) == models.CodeNotRunning && row.WorkflowRunID == "" {
+		// Its workflow has yet to be started, and then finds nothing left to do.
+		if err = s.opts.Store.EndRollout(ctx, row.ID, models.RolloutCanceled, "It was canceled before it began."); err == nil {
+			row, err = s.opts.Store.Rollout(ctx, row.ProjectID, row.ID)
+		}
+	}
+	if err != nil {
 		return nil, err
 	}
 	s.logOf(ctx).WithField("rollout", row.ID).WithField("user", identityOf(ctx).UserID).Info("rollout canceled")

@@ -64,6 +64,25 @@ func TestRollouts_beginAreListedAndCanceled(t *testing.T) {
 	require.Equal(t, models.RolloutCanceled, list.Items[0].Status)
 }
 
+func TestRollouts_oneThatWasNotStartedIsCanceledForGood(t *testing.T) {
+	g := newGateway(t)
+	live := g.goLive(g.deploy(nil))
+	in := models.RolloutInput{RolloutID: models.NewID(models.PrefixRollout), ProjectID: g.project.ID, OrgID: g.project.OrganizationID,
+		ReleaseID: g.candidate().ID, BaseReleaseID: live.ID, Steps: []int{100}, Every: time.Minute}
+	_, err := g.store.CreateRollout(t.Context(), in, "usr_1")
+	require.NoError(t, err)
+	g.cancelFails = models.Errorf(models.CodeNotRunning, "The rollout has ended already.")
+	var canceled api.Rollout
+	g.do("POST", g.rolloutPath("/"+in.RolloutID+"/cancel"), nil).into(200, &canceled)
+	require.Equal(t, models.RolloutCanceled, canceled.Status)
+	waiting, err := g.store.UnstartedRollouts(t.Context(), 0, 10)
+	require.NoError(t, err)
+	require.Empty(t, waiting, "the reconciler does not start it any more")
+
+	require.NoError(t, g.store.MarkRolloutStarted(t.Context(), in.RolloutID, "run"))
+	g.do("POST", g.rolloutPath("/"+in.RolloutID+"/cancel"), nil).failed(models.CodeNotRunning)
+}
+
 func TestRollouts_refuseWhatMakesNoSense(t *testing.T) {
 	g := newGateway(t)
 	live := g.goLive(g.deploy(nil))
