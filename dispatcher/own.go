@@ -112,6 +112,7 @@ func (d *Dispatcher) detailedHealth(c *gin.Context) {
 		s := host.Status()
 		checks["edge"] = map[string]any{
 			"status": "available", "workers": len(s.Workers), "max_workers": s.MaxWorkers, "memory_bytes": s.MemoryBytes, "memory_limit_bytes": s.MemoryLimit,
+			"starts": s.Counts.Starts, "crashes": s.Counts.Crashes, "exceeded_cpu": s.Counts.CPU, "exceeded_memory": s.Counts.Memory,
 		}
 	}
 	c.JSON(code, d.healthBody(status, checks))

@@ -10,10 +10,10 @@ import (
 // waits for it: a deployment has seen its release answer already.
 func (d *Dispatcher) prepare(from, to *models.Route) {
 	if to.WorkerDigest != "" && to.ReleaseID != from.ReleaseID && to.ReleaseID != from.CanaryReleaseID {
-		d.opts.Workers.Prepare(edgeRelease(to))
+		d.opts.Workers.Prepare(edgeRelease(to), true)
 	}
 	if to.CanaryWorkerDigest != "" && to.CanaryReleaseID != from.CanaryReleaseID {
-		d.opts.Workers.Prepare(edgeRelease(canaryOf(to)))
+		d.opts.Workers.Prepare(edgeRelease(canaryOf(to)), false)
 	}
 }
 

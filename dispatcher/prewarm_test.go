@@ -22,7 +22,7 @@ type preparing struct {
 	prepared []string
 }
 
-func (p *preparing) Prepare(r edge.Release) {
+func (p *preparing) Prepare(r edge.Release, _ bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	p.prepared = append(p.prepared, r.ID+" "+r.WorkerDigest)

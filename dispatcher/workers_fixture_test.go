@@ -50,7 +50,7 @@ func (w *workers) Open(_ context.Context, r edge.Release) (*edge.Lease, error) {
 	return &edge.Lease{Upstream: w.client}, nil
 }
 
-func (w *workers) Prepare(edge.Release) {}
+func (w *workers) Prepare(edge.Release, bool) {}
 
 func (w *workers) setFail(err error) {
 	w.mu.Lock()

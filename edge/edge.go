@@ -38,9 +38,11 @@ type Workers interface {
 	// Retry-After), CodeSandbox, CodeStorage, CodeDatabase for the platform's
 	// faults, and the context's.
 	Open(ctx context.Context, r Release) (*Lease, error)
-	// Prepare starts a release ahead of its first request when an earlier release
-	// of its project runs here. It returns at once.
-	Prepare(r Release)
+	// Prepare starts a release ahead of its first request when another release of
+	// its project runs here. replaces says that it has the others' visitors from now
+	// on, and they need not be kept for more; during a rollout they do. It returns
+	// at once.
+	Prepare(r Release, replaces bool)
 }
 
 // Lease is a claim on a running worker for one request with its streams. The

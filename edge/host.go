@@ -245,10 +245,10 @@ func (h *Host) ready(ctx context.Context, r Release) (*worker, error) {
 
 // Prepare starts a release ahead of its first request; see Workers. The other
 // releases of the project become the first to be stopped.
-func (h *Host) Prepare(r Release) {
+func (h *Host) Prepare(r Release, replaces bool) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	if !h.supersede(r) {
+	if !h.supersede(r, replaces) {
 		return
 	}
 	if _, _, err := h.begin(r); err != nil {
@@ -256,13 +256,13 @@ func (h *Host) Prepare(r Release) {
 	}
 }
 
-// supersede marks the workers of a project's other releases, and says whether
-// there are any. The caller holds mu.
-func (h *Host) supersede(r Release) (others bool) {
+// supersede says whether workers of a project's other releases run here, and
+// marks them when r replaces them. The caller holds mu.
+func (h *Host) supersede(r Release, replaces bool) (others bool) {
 	for w := range h.live {
 		if w.release.ProjectID == r.ProjectID {
 			other := w.release.ID != r.ID
-			w.superseded.Store(other)
+			w.superseded.Store(other && (replaces || w.superseded.Load()))
 			others = others || other
 		}
 	}

@@ -192,11 +192,11 @@ func TestPrepare_startsTheNextReleaseAndLetsTheOlderGo(t *testing.T) {
 	w := newWorld(t, func(o *Options) { o.Limits.DrainTimeout = time.Second })
 	older, newer, other := w.deploy("older", hello), w.deploy("newer", hello), w.deploy("other", hello)
 	other.ProjectID = "another"
-	w.Prepare(newer)
+	w.Prepare(newer, true)
 	assert.Zero(t, w.runs(), "nothing of the project runs here")
 	w.expect(older, "/", "hello 1")
-	w.Prepare(other)
-	w.Prepare(newer)
+	w.Prepare(other, true)
+	w.Prepare(newer, true)
 	w.eventually(func() bool { _, ok := w.running.Load(newer.ID); return ok }, func() string { return w.logOf(newer) })
 	w.eventually(func() bool { return w.runs() == 1 }, func() string { return "the older release still runs" })
 	w.awaitLine(older, models.LogSystem, "worker stopped: it was idle")
@@ -205,10 +205,23 @@ func TestPrepare_startsTheNextReleaseAndLetsTheOlderGo(t *testing.T) {
 
 	// Back again.
 	w.expect(older, "/", "hello 1")
-	w.Prepare(older)
+	w.Prepare(older, true)
 	back, _ := w.running.Load(older.ID)
 	assert.False(t, back.(*worker).superseded.Load())
 	w.eventually(func() bool { return w.runs() == 1 }, func() string { return "the newer release still runs" })
+}
+
+// A canary that was prepared had the live release stopped whenever it paused.
+func TestPrepare_besideTheLiveReleaseKeepsIt(t *testing.T) {
+	w := newWorld(t, func(o *Options) { o.Limits.DrainTimeout = time.Second })
+	live, canary := w.deploy("live", hello), w.deploy("canary", hello)
+	w.expect(live, "/", "hello 1")
+	w.Prepare(canary, false)
+	w.eventually(func() bool { _, ok := w.running.Load(canary.ID); return ok }, func() string { return w.logOf(canary) })
+	kept, _ := w.running.Load(live.ID)
+	assert.False(t, kept.(*worker).superseded.Load())
+	w.Prepare(canary, true)
+	assert.True(t, kept.(*worker).superseded.Load())
 }
 
 func TestWorker_countsLeasesWhateverTheOrder(t *testing.T) {
