@@ -118,6 +118,7 @@ func TestHealth_showsTheHostOfWorkersWhenThereIsOne(t *testing.T) {
 	require.NoError(t, json.Unmarshal([]byte(w.get("localhost", "/health/detailed").body), &body))
 	require.Equal(t, map[string]any{
 		"status": "available", "workers": 3.0, "max_workers": 500.0, "memory_bytes": 1048576.0, "memory_limit_bytes": 1073741824.0,
+		"starts": 0.0, "crashes": 0.0, "exceeded_cpu": 0.0, "exceeded_memory": 0.0,
 	}, body.Checks["edge"])
 	require.Contains(t, body.Checks, "hyperdrive")
 }
