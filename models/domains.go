@@ -25,6 +25,9 @@ const (
 	DomainFailed   DomainStatus = "failed"
 )
 
+// MaxDomains bounds the claims of a project: each is looked up in DNS for days.
+const MaxDomains = 100
+
 // ChallengeLabel is put before a host to name the TXT record that proves who
 // owns it.
 const ChallengeLabel = "_slipway-challenge."
@@ -49,7 +52,8 @@ type Domain struct {
 
 // AddDomain claims a host for a project and returns the claim; claiming it again
 // returns the same one, and a failed one starts anew. CodeDomainUnavailable when
-// another project has proved that it owns the host.
+// another project has proved that it owns the host, CodeValidation when the
+// project would have more than MaxDomains.
 func (s *Store) AddDomain(ctx context.Context, p Project, host string) (Domain, error) {
 	if err := s.CheckDomain(ctx, p.ID, host); err != nil {
 		return Domain{}, err
@@ -60,8 +64,19 @@ func (s *Store) AddDomain(ctx context.Context, p Project, host string) (Domain, 
 		Token: NewID("")[1:], CreatedAt: now, UpdatedAt: now,
 	}
 	err := s.with(ctx).Transaction(func(tx *gorm.DB) error {
-		if err := tx.Clauses(clause.OnConflict{DoNothing: true}).Create(&row).Error; err != nil {
+		if _, err := lockProject(tx, p.ID); err != nil {
 			return err
+		}
+		made := tx.Clauses(clause.OnConflict{DoNothing: true}).Create(&row)
+		if made.Error != nil {
+			return made.Error
+		}
+		var n int64
+		if err := tx.Model(&Domain{}).Where("project_id = ?", p.ID).Count(&n).Error; err != nil {
+			return err
+		}
+		if made.RowsAffected > 0 && n > MaxDomains {
+			return Errorf(CodeValidation, "A project has at most %d domains. Remove some first.", MaxDomains)
 		}
 		err := tx.Exec(`UPDATE domains SET status = 'pending', reason = '', workflow_run_id = '', updated_at = now()
 			WHERE project_id = ? AND host = ? AND status = 'failed'`, p.ID, host).Error

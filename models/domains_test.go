@@ -2,6 +2,7 @@ package models_test
 
 import (
 	"context"
+	"fmt"
 	"testing"
 	"time"
 
@@ -93,6 +94,23 @@ func TestDomains_aFailedClaimMayBeMadeAgain(t *testing.T) {
 	waiting, err = store.UnstartedDomains(t.Context(), time.Hour, 10)
 	require.NoError(t, err)
 	require.Empty(t, waiting)
+}
+
+func TestDomains_ofAProjectAreBounded(t *testing.T) {
+	store, id := openStore(t)
+	p := newProject(t, store, id, "site")
+	host := func(n int) string { return fmt.Sprintf("d%d.example.com", n) }
+	for n := range models.MaxDomains {
+		_, err := store.AddDomain(t.Context(), p, host(n))
+		require.NoError(t, err)
+	}
+	_, err := store.AddDomain(t.Context(), p, host(models.MaxDomains))
+	requireCode(t, models.CodeValidation, err)
+	_, err = store.AddDomain(t.Context(), p, host(0))
+	require.NoError(t, err, "it is there already")
+	require.NoError(t, store.RemoveDomain(t.Context(), p.ID, host(0)))
+	_, err = store.AddDomain(t.Context(), p, host(models.MaxDomains))
+	require.NoError(t, err)
 }
 
 // TestRemoveDomain_leavesNoRouteBehindAFlip removes a domain while a first release
