@@ -20,6 +20,7 @@ import (
 	"time"
 
 	"github.com/sirupsen/logrus"
+	"golang.org/x/sync/singleflight"
 
 	"github.com/slipwayhq/slipway/blob"
 	"github.com/slipwayhq/slipway/edge"
@@ -176,7 +177,9 @@ type Dispatcher struct {
 	releases *releases
 	bodies   *bodies
 	own      http.Handler
-	access   *accessLog
+	// looks are those at the dependencies, for /health/detailed.
+	looks  singleflight.Group
+	access *accessLog
 }
 
 // New makes a dispatcher. Options it cannot work with are CodeValidation.

@@ -79,16 +79,28 @@ func (d *Dispatcher) health(c *gin.Context) {
 	c.JSON(http.StatusOK, d.healthBody("healthy", nil))
 }
 
-// detailedHealth asks the dependencies. The check of the database keeps the
-// name hyperdrive, by which monitors know it.
+// detailedHealth says how the dependencies are. Anybody may ask, so those who do
+// at once share one look at them.
 func (d *Dispatcher) detailedHealth(c *gin.Context) {
-	ctx, cancel := context.WithTimeout(c.Request.Context(), checkTimeout)
+	found, _, _ := d.looks.Do("", func() (any, error) { return d.look(), nil })
+	body := found.(healthBody)
+	code := http.StatusOK
+	if body.Status != "healthy" {
+		code = http.StatusServiceUnavailable
+	}
+	c.JSON(code, body)
+}
+
+// look asks the dependencies. The check of the database keeps the name
+// hyperdrive, by which monitors know it.
+func (d *Dispatcher) look() healthBody {
+	ctx, cancel := context.WithTimeout(context.Background(), checkTimeout)
 	defer cancel()
-	status, code := "healthy", http.StatusOK
+	status := "healthy"
 	ask := func(dependency Pinger) string {
 		if err := dependency.Ping(ctx); err != nil {
 			d.opts.Log.WithError(err).Warn("a dependency does not answer its health check")
-			status, code = "unhealthy", http.StatusServiceUnavailable
+			status = "unhealthy"
 			return "unavailable"
 		}
 		return "available"
@@ -115,7 +127,7 @@ func (d *Dispatcher) detailedHealth(c *gin.Context) {
 			"starts": s.Counts.Starts, "crashes": s.Counts.Crashes, "exceeded_cpu": s.Counts.CPU, "exceeded_memory": s.Counts.Memory,
 		}
 	}
-	c.JSON(code, d.healthBody(status, checks))
+	return d.healthBody(status, checks)
 }
 
 func (d *Dispatcher) healthBody(status string, checks map[string]map[string]any) healthBody {

@@ -1,10 +1,17 @@
 package dispatcher_test
 
 import (
+	"context"
 	"encoding/json"
+	"net/http"
+	"net/http/httptest"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
+	"time"
 
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
 	"github.com/slipwayhq/slipway/dispatcher"
@@ -121,4 +128,40 @@ func TestHealth_showsTheHostOfWorkersWhenThereIsOne(t *testing.T) {
 		"starts": 0.0, "crashes": 0.0, "exceeded_cpu": 0.0, "exceeded_memory": 0.0,
 	}, body.Checks["edge"])
 	require.Contains(t, body.Checks, "hyperdrive")
+}
+
+// slowDatabase answers when it is told to, and counts who asks.
+type slowDatabase struct {
+	asked  atomic.Int64
+	answer chan struct{}
+}
+
+func (s *slowDatabase) Ping(ctx context.Context) error {
+	s.asked.Add(1)
+	select {
+	case <-s.answer:
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
+}
+
+func TestHealth_manyWhoAskAtOnceAskTheDatabaseOnce(t *testing.T) {
+	database := &slowDatabase{answer: make(chan struct{})}
+	w := newWorld(t, func(o *dispatcher.Options) { o.Database = database })
+	const many = 50
+	var began atomic.Int64
+	var asking sync.WaitGroup
+	for range many {
+		asking.Go(func() {
+			recorder := httptest.NewRecorder()
+			began.Add(1)
+			w.d.ServeHTTP(recorder, httptest.NewRequest(http.MethodGet, "http://localhost/health/detailed", nil))
+			assert.Equal(t, 200, recorder.Code)
+		})
+	}
+	require.Eventually(t, func() bool { return began.Load() == many && database.asked.Load() > 0 }, 10*time.Second, time.Millisecond)
+	close(database.answer)
+	asking.Wait()
+	require.Less(t, database.asked.Load(), int64(many/2))
 }
