@@ -2,6 +2,7 @@ package kv
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -11,6 +12,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/slipwayhq/slipway/models"
 )
@@ -269,7 +271,10 @@ func (b *binding) bulkGet(w http.ResponseWriter, r *http.Request) error {
 	separator := "{"
 	for _, key := range asked.Keys {
 		entry, ok := found[key]
-		if _, err := fmt.Fprintf(w, "%s%s:%s", separator, quote(key), member(entry, ok, asked)); err != nil {
+		if _, err := fmt.Fprintf(w, "%s%s:", separator, quote(key)); err != nil {
+			return errGone
+		}
+		if err := writeMember(w, entry, ok, asked); err != nil {
 			return errGone
 		}
 		separator = ","
@@ -300,23 +305,54 @@ func (b *binding) getMany(r *http.Request, keys []string) (entries []models.KVEn
 	return entries, release, err
 }
 
-// member is one value of a bulk get as JSON.
-func member(entry models.KVEntry, ok bool, asked bulk) []byte {
+// writeMember writes one value of a bulk get as JSON.
+func writeMember(w io.Writer, entry models.KVEntry, ok bool, asked bulk) error {
 	if !ok {
-		return []byte("null")
+		_, err := io.WriteString(w, "null")
+		return err
 	}
-	value := entry.Value
-	if asked.Type != "json" {
-		value = quote(string(value))
+	head, tail := "", ""
+	if asked.WithMetadata {
+		head, tail = `{"value":`, fmt.Sprintf(`,"metadata":%s}`, cmp.Or(entry.Metadata, "null"))
 	}
-	if !asked.WithMetadata {
-		return value
+	if _, err := io.WriteString(w, head); err != nil {
+		return err
 	}
-	metadata := entry.Metadata
-	if metadata == "" {
-		metadata = "null"
+	var err error
+	if asked.Type == "json" {
+		_, err = w.Write(entry.Value)
+	} else {
+		err = writeQuoted(w, entry.Value)
 	}
-	return fmt.Appendf(nil, `{"value":%s,"metadata":%s}`, value, metadata)
+	if err != nil {
+		return err
+	}
+	_, err = io.WriteString(w, tail)
+	return err
+}
+
+// quotedAtOnce is how much of a text is in memory as JSON at once, which may take
+// six times as much as the text.
+const quotedAtOnce = 64 << 10
+
+// writeQuoted writes a JSON string as quote makes it.
+func writeQuoted(w io.Writer, text []byte) error {
+	if _, err := io.WriteString(w, `"`); err != nil {
+		return err
+	}
+	for len(text) > 0 {
+		end := min(len(text), quotedAtOnce)
+		for end < len(text) && end > quotedAtOnce-utf8.UTFMax && !utf8.RuneStart(text[end]) {
+			end--
+		}
+		quoted := quote(string(text[:end]))
+		if _, err := w.Write(quoted[1 : len(quoted)-1]); err != nil {
+			return err
+		}
+		text = text[end:]
+	}
+	_, err := io.WriteString(w, `"`)
+	return err
 }
 
 // quote makes a JSON string; what is not UTF-8 becomes U+FFFD, as get("text") has it.
