@@ -202,4 +202,4 @@ func (w oneWorker) Open(context.Context, edge.Release) (*edge.Lease, error) {
 }
 
 // Prepare does nothing: the server runs.
-func (w oneWorker) Prepare(edge.Release) {}
+func (w oneWorker) Prepare(edge.Release, bool) {}
