@@ -96,7 +96,7 @@ func (d *Dispatcher) dispatchItem(base, way string, path object) object {
 	item := object{"parameters": parameters}
 	for _, method := range []string{"get", "head", "post", "put", "patch", "delete", "options"} {
 		op := operation(method+alias+"DispatchBy"+way, "Send a request to a worker, which is named in the "+strings.ToLower(way),
-			"Method, headers, query and body go to the worker and its answer comes back, streamed both ways; Cookie and Set-Cookie do not cross.",
+			"Method, headers, query and body go to the worker and its answer comes back, streamed both ways; Cookie, Set-Cookie and WWW-Authenticate do not cross.",
 			object{
 				"default": object{"description": "Whatever the worker answers."},
 				"400":     answer("The name cannot be a worker's.", "Error", exampleError(invalidWorkerName, "Subdomain cannot start or end with a hyphen", "")),
@@ -129,7 +129,10 @@ func (d *Dispatcher) exampleChecks(status, pool string) object {
 		"hyperdrive": object{"status": status, "connection_pool": pool},
 		"dispatcher": object{"status": "available", "namespace": d.opts.Namespace},
 		"storage":    object{"status": "available"},
-		"edge":       object{"status": "available", "workers": 12, "max_workers": 500, "memory_bytes": 251658240, "memory_limit_bytes": 4294967296},
+		"edge": object{
+			"status": "available", "workers": 12, "max_workers": 500, "memory_bytes": 251658240, "memory_limit_bytes": 4294967296,
+			"starts": 340, "crashes": 2, "exceeded_cpu": 1, "exceeded_memory": 0,
+		},
 	}
 }
 
