@@ -135,7 +135,7 @@ func New(options Options) (*Host, error) {
 	h.clock.Store(options.Now().UnixNano())
 	if err := h.takeFolder(); err != nil {
 		h.giveFolder()
-		return nil, models.Wrap(models.CodeSandbox, err, fmt.Sprintf("the edge host cannot use its folder %s: %s", stateDir, err))
+		return nil, models.Errorf(models.CodeSandbox, "the edge host cannot use its folder %s: %w", stateDir, err)
 	}
 	return h, nil
 }

@@ -37,7 +37,9 @@ type edgeHost struct {
 	running  *errgroup.Group
 }
 
-// edge gives the process's edge host, starting it the first time.
+// edge gives the process's edge host, starting it the first time. A process that
+// only checks releases has a folder of its own: it may share the data folder with
+// a dispatcher's process.
 func (p *platform) edge(ctx context.Context) (*edgeHost, error) {
 	p.edgeMu.Lock()
 	defer p.edgeMu.Unlock()
@@ -55,7 +57,7 @@ func (p *platform) startEdge(ctx context.Context) (*edgeHost, error) {
 	if err != nil {
 		return nil, err
 	}
-	state := filepath.Join(c.DataDir, "edge")
+	state := filepath.Join(c.DataDir, p.edgeFolder)
 	services, err := oci.New(oci.Options{Runtime: c.Edge.Runtime, StateDir: filepath.Join(state, "sandboxes"), Log: p.log})
 	if err != nil {
 		return nil, err

@@ -28,8 +28,10 @@ type platform struct {
 	blobs    blob.Store
 	temporal client.Client
 
-	edgeMu   sync.Mutex
-	edgeHost *edgeHost
+	// edgeFolder is the edge host's, in the data folder.
+	edgeFolder string
+	edgeMu     sync.Mutex
+	edgeHost   *edgeHost
 }
 
 // openPlatform connects. Everything but the blob store connects lazily, so that
@@ -42,7 +44,7 @@ func openPlatform(ctx context.Context, c config.Config, log *logrus.Logger) (*pl
 	if err != nil {
 		return nil, err
 	}
-	p := &platform{config: c, log: log, store: store}
+	p := &platform{config: c, log: log, store: store, edgeFolder: "edge"}
 	if p.key, err = secretKey(c); err != nil {
 		p.close()
 		return nil, err

@@ -43,6 +43,7 @@ Runs the deployment workflow and its steps, and builds in sandboxes on this
 host, MAX_CONCURRENT_DEPLOYMENTS at once. Refuses to start where it cannot
 isolate builds, and says why.`,
 			func(ctx context.Context, p *platform) error {
+				p.edgeFolder = "edge-worker"
 				return p.serveWorker(ctx, func() { p.log.WithField("queue", p.config.Temporal.Queue).Info("worker polls") })
 			}),
 		role("dispatcher", "Serve what is live", `
