@@ -81,7 +81,7 @@ func (a *Activities) stillLacks(ctx context.Context, d models.Domain, reason str
 // it does.
 func (a *Activities) missingProof(ctx context.Context, d models.Domain) string {
 	name := models.ChallengeLabel + d.Host
-	values, err := a.Resolver.LookupTXT(ctx, name)
+	values, err := a.Resolver.LookupTXT(ctx, rooted(name))
 	switch {
 	case slices.ContainsFunc(values, func(v string) bool { return strings.TrimSpace(v) == d.Token }):
 		return ""
@@ -100,18 +100,18 @@ func (a *Activities) missingProof(ctx context.Context, d models.Domain) string {
 // top of a zone does, which can have no CNAME (RFC 1034 §3.6.2).
 func (a *Activities) pointsElsewhere(ctx context.Context, host string) string {
 	target := strings.ToLower(strings.TrimSuffix(a.CNAMETarget, "."))
-	name, err := a.Resolver.LookupCNAME(ctx, host)
+	name, err := a.Resolver.LookupCNAME(ctx, rooted(host))
 	if err == nil && strings.EqualFold(strings.TrimSuffix(name, "."), target) {
 		return ""
 	}
-	have, err := a.Resolver.LookupNetIP(ctx, "ip", host)
+	have, err := a.Resolver.LookupNetIP(ctx, "ip", rooted(host))
 	switch {
 	case notThere(err) || (err == nil && len(have) == 0):
 		return fmt.Sprintf("%s has no address yet: make it a CNAME of %s.", host, target)
 	case err != nil:
 		return fmt.Sprintf("The name servers of %s did not answer for its address.", host)
 	}
-	want, err := a.Resolver.LookupNetIP(ctx, "ip", target)
+	want, err := a.Resolver.LookupNetIP(ctx, "ip", rooted(target))
 	if err != nil {
 		return fmt.Sprintf("The address of %s could not be looked up.", target)
 	}
@@ -121,6 +121,15 @@ func (a *Activities) pointsElsewhere(ctx context.Context, host string) string {
 		}
 	}
 	return fmt.Sprintf("%s points elsewhere: make it a CNAME of %s, or give it the same addresses.", host, target)
+}
+
+// rooted is a name that a resolver looks up as it is. It would try others that
+// end with this machine's search domains too, in Kubernetes before this one.
+func rooted(name string) string {
+	if _, err := netip.ParseAddr(name); err == nil {
+		return name
+	}
+	return name + "."
 }
 
 func notThere(err error) bool {

@@ -3,6 +3,7 @@ package activities
 import (
 	"context"
 	"net"
+	"net/netip"
 	"sync"
 	"testing"
 
@@ -163,4 +164,32 @@ func TestCheckDomain_theSecondToProveItFails(t *testing.T) {
 	state, err = b.FailDomain(t.Context(), models.DomainInput{DomainID: first.ID})
 	require.NoError(t, err)
 	require.Equal(t, models.DomainFailed, state.Status)
+}
+
+// elsewhere finds nothing and remembers what it was asked.
+type elsewhere struct{ asked []string }
+
+func (e *elsewhere) LookupTXT(_ context.Context, name string) ([]string, error) {
+	e.asked = append(e.asked, "TXT "+name)
+	return nil, nil
+}
+
+func (e *elsewhere) LookupCNAME(_ context.Context, host string) (string, error) {
+	e.asked = append(e.asked, "CNAME "+host)
+	return host, nil
+}
+
+func (e *elsewhere) LookupNetIP(_ context.Context, _, host string) ([]netip.Addr, error) {
+	e.asked = append(e.asked, "address "+host)
+	return []netip.Addr{netip.MustParseAddr("192.0.2.1")}, nil
+}
+
+func TestCheckDomain_asksForNoNameOfThisMachinesSearchDomains(t *testing.T) {
+	resolver := &elsewhere{}
+	a := &Activities{Options: Options{Resolver: resolver, CNAMETarget: "dispatcher.slipway.test"}}
+	require.NotEmpty(t, a.missingProof(t.Context(), models.Domain{Host: "shop.example.com", Token: "token"}))
+	require.Empty(t, a.pointsElsewhere(t.Context(), "shop.example.com"), "it shares an address")
+	require.Equal(t, []string{
+		"TXT _slipway-challenge.shop.example.com.", "CNAME shop.example.com.", "address shop.example.com.", "address dispatcher.slipway.test.",
+	}, resolver.asked)
 }
