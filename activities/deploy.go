@@ -52,7 +52,7 @@ func (a *Activities) Deploy(ctx context.Context, in models.StepInput) (models.De
 	if d.Preview {
 		return models.DeployResult{ReleaseID: release.ID, URL: a.SiteURL(models.PreviewName(release.ID, project.WorkerName))}, nil
 	}
-	live, err := a.Store.GoLive(ctx, release)
+	live, err := a.goLive(ctx, in, release)
 	if err != nil {
 		return models.DeployResult{}, err
 	}
@@ -60,6 +60,13 @@ func (a *Activities) Deploy(ctx context.Context, in models.StepInput) (models.De
 		return models.DeployResult{}, err
 	}
 	return models.DeployResult{ReleaseID: release.ID, URL: a.SiteURL(project.WorkerName), Superseded: !live}, nil
+}
+
+func (a *Activities) goLive(ctx context.Context, in models.StepInput, release models.Release) (live bool, err error) {
+	if from := in.Sync.FromReleaseID; from != "" {
+		return a.Store.GoLiveAfter(ctx, release, from)
+	}
+	return a.Store.GoLive(ctx, release)
 }
 
 // awaitTimeout is how long dispatchers may take to take note of a flip. One that

@@ -45,7 +45,16 @@ func (a *Activities) Sync(ctx context.Context, in models.StepInput) (models.Sync
 // syncRelease takes what a release was made of. The project's latest source
 // stays what it is: it may be newer than what is live.
 func (a *Activities) syncRelease(ctx context.Context, d models.DeploymentInput) (models.SyncResult, error) {
-	release, err := a.Store.Release(ctx, d.ProjectID, d.FromReleaseID)
+	project, err := a.Store.Project(ctx, d.OrgID, d.ProjectID)
+	if err != nil {
+		return models.SyncResult{}, err
+	}
+	// What is live now, not what was when the settings were changed.
+	from := d.FromReleaseID
+	if project.LiveReleaseID != "" {
+		from = project.LiveReleaseID
+	}
+	release, err := a.Store.Release(ctx, d.ProjectID, from)
 	if err != nil {
 		return models.SyncResult{}, err
 	}
@@ -54,6 +63,7 @@ func (a *Activities) syncRelease(ctx context.Context, d models.DeploymentInput) 
 		return models.SyncResult{}, err
 	}
 	result, err := a.describeSource(ctx, d.OrgID, release.SourceDigest, set)
+	result.FromReleaseID = release.ID
 	if err != nil || release.OutputDigest == "" {
 		return result, err
 	}

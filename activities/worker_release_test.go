@@ -116,3 +116,39 @@ func TestDeploy_aPreviewGoesLiveForNobody(t *testing.T) {
 	require.NoError(t, err)
 	require.False(t, live.Superseded)
 }
+
+// New variables, set while new code was being built, went live with the old code;
+// the new code came after them with an earlier sequence and was passed over.
+func TestDeploy_newVariablesDoNotShutOutCodeThatIsBeingBuilt(t *testing.T) {
+	b := newBench(t)
+	b.Workers = &started{}
+	first, err := b.Deploy(t.Context(), b.built())
+	require.NoError(t, err)
+	building := b.built()
+
+	require.NoError(t, b.Variables.Set(t.Context(), b.project.ID, models.Environment{"KEY": {Value: "new"}}, nil))
+	settings := b.deployment(nil, nil)
+	settings.Deployment.FromReleaseID = first.ReleaseID
+	settings = b.build(b.sync(settings))
+	second, err := b.Deploy(t.Context(), settings)
+	require.NoError(t, err)
+	require.False(t, second.Superseded)
+
+	third, err := b.Deploy(t.Context(), building)
+	require.NoError(t, err)
+	require.False(t, third.Superseded)
+	environment, err := b.Variables.Environment(t.Context(), third.ReleaseID)
+	require.NoError(t, err)
+	require.Equal(t, "new", environment["KEY"].Value)
+
+	// What was made of a release that is live no more stays back.
+	again, err := b.Deploy(t.Context(), func() models.StepInput {
+		late := b.deployment(nil, nil)
+		late.Deployment.FromReleaseID = first.ReleaseID
+		late = b.build(b.sync(late))
+		late.Sync.FromReleaseID = first.ReleaseID
+		return late
+	}())
+	require.NoError(t, err)
+	require.True(t, again.Superseded)
+}

@@ -289,6 +289,12 @@ func (d *Dispatcher) recovered(x *exchange) {
 
 func (d *Dispatcher) serveTarget(x *exchange, target target) {
 	x.worker = target.name
+	if target.ours && strings.HasPrefix(target.path, challengePrefix) {
+		// A tenant who answered here could get a certificate of his own for a name
+		// that may be another's tomorrow.
+		d.fail(x, failure{http.StatusNotFound, "Not found", "Certificates of this domain are the platform's.", target.name})
+		return
+	}
 	route, err := d.routes.get(x.r.Context(), target.key)
 	if err != nil {
 		d.failRoute(x, target, err)

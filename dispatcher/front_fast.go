@@ -54,7 +54,7 @@ func (g *guardConn) answer(h *head) (answered bool, err error) {
 	if h.host != f.host || f.header == nil {
 		f.begin(d, h.host)
 	}
-	if !f.plain || !d.opts.HTTPS.leaves(g.encrypted, h.target) {
+	if !f.plain || strings.HasPrefix(h.target, challengePrefix) || !d.opts.HTTPS.leaves(g.encrypted, h.target) {
 		return false, nil
 	}
 	route := d.routes.current(f.target.key)
@@ -106,7 +106,7 @@ func (f *fastState) begin(d *Dispatcher, host string) {
 	f.host = strings.Clone(host)
 	f.target = d.hosts.hostTarget(f.host)
 	// A target that says more than where its route is wants more than that route.
-	f.plain = f.target == target{kind: targetTenant, key: f.target.key, name: f.target.name, host: f.target.host}
+	f.plain = f.target == target{kind: targetTenant, key: f.target.key, name: f.target.name, host: f.target.host, ours: f.target.ours}
 	if f.header == nil {
 		f.header = make(http.Header, len(f.values))
 	}

@@ -287,3 +287,17 @@ func TestNamespace_isDescribedAtDispatch(t *testing.T) {
 	require.NotEmpty(t, body["timestamp"])
 	require.Equal(t, 405, w.do("POST", "localhost", "/dispatch", "Content-Length", "0").status)
 }
+
+// A tenant could get a certificate of his own for a name of the platform's domain.
+func TestServe_nobodyAnswersACMEChallengesUnderOurDomain(t *testing.T) {
+	w := newWorld(t, nil)
+	w.deploy("my-app", files{"/index.html": "start", "/.well-known/acme-challenge/token": "mine", "/.well-known/security.txt": "contact"})
+	for range 2 { // the second one could come from memory
+		require.Equal(t, "contact", w.get("my-app.localhost", "/.well-known/security.txt").body)
+		a := w.get("my-app.localhost", "/.well-known/acme-challenge/token")
+		require.Equal(t, 404, a.status)
+		require.NotContains(t, a.body, "mine")
+	}
+	w.board.flip(models.HostRouteKey("www.example.com"), org, w.release(assets.Config{}, files{"/.well-known/acme-challenge/token": "mine"}))
+	require.Equal(t, "mine", w.get("www.example.com", "/.well-known/acme-challenge/token").body, "their own domain is theirs")
+}

@@ -35,6 +35,8 @@ type target struct {
 	// prefix is what path routing put before path. It marks tenant content on
 	// the dispatcher's own host, which is not trusted with it.
 	prefix string
+	// ours says that the host is under the platform's own domain.
+	ours bool
 	// detail says why the target is invalid.
 	detail string
 }
@@ -99,7 +101,7 @@ func (h *hosts) workerTarget(name, host string) target {
 		return target{kind: targetInvalid, host: host, detail: models.MessageOf(err)}
 	}
 	name = models.FoldWorkerName(name)
-	return target{kind: targetTenant, key: models.WorkerRouteKey(name), name: name, host: host}
+	return target{kind: targetTenant, key: models.WorkerRouteKey(name), name: name, host: host, ours: true}
 }
 
 // pathTarget finds path and query routing on an own host:

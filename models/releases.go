@@ -83,6 +83,24 @@ func (s *Store) GoLive(ctx context.Context, r Release) (live bool, err error) {
 	return live, dbError(err)
 }
 
+// GoLiveAfter brings a release live that was made of another one, with nothing but
+// its settings changed: only while that one is still live, and without raising
+// the mark, so that new code which was under way meanwhile goes live all the
+// same. Running it again is harmless.
+func (s *Store) GoLiveAfter(ctx context.Context, r Release, baseID string) (live bool, err error) {
+	err = s.with(ctx).Transaction(func(tx *gorm.DB) error {
+		p, err := lockProject(tx, r.ProjectID)
+		if err != nil {
+			return err
+		}
+		if live = p.LiveReleaseID == r.ID || p.LiveReleaseID == baseID; !live || p.LiveReleaseID == r.ID {
+			return nil
+		}
+		return flip(tx, p, r, p.HighWaterMark)
+	})
+	return live, dbError(err)
+}
+
 // Rollback flips the project's pointer back to an earlier release. The mark is
 // raised to the last sequence given out, so that no deployment under way then
 // overwrites the choice.
@@ -106,6 +124,12 @@ func flip(tx *gorm.DB, p Project, r Release, mark int64) error {
 	now := time.Now().UTC()
 	err := tx.Model(&Project{}).Where("id = ?", p.ID).
 		Updates(map[string]any{"live_release_id": r.ID, "high_water_mark": gorm.Expr("greatest(high_water_mark, ?)", mark), "updated_at": now}).Error
+	if err != nil {
+		return err
+	}
+	// Whatever else goes live ends a rollout, also the release that is live already.
+	err = tx.Exec("UPDATE rollouts SET status = ?, reason = ?, updated_at = now(), finished_at = now() WHERE project_id = ? AND status = ? AND release_id <> ?",
+		RolloutSuperseded, "Something else went live meanwhile.", p.ID, RolloutRunning, r.ID).Error
 	if err != nil {
 		return err
 	}

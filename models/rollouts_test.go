@@ -171,3 +171,20 @@ func TestAddReleaseCounts_dispatchersDoNotBlockEachOther(t *testing.T) {
 	require.EqualValues(t, 4*each, m.Requests)
 	require.EqualValues(t, 4*each, m.BaseRequests)
 }
+
+// A rollback to what was live already cleared the canary, and the next step of the
+// rollout set it again.
+func TestRollback_toWhatIsLiveEndsARollout(t *testing.T) {
+	store, id := openStore(t)
+	in, live, _ := newRollout(t, store, id)
+	_, err := store.WeighRollout(t.Context(), in, 10)
+	require.NoError(t, err)
+	require.NoError(t, store.Rollback(t.Context(), live))
+	superseded, err := store.WeighRollout(t.Context(), in, 100)
+	require.NoError(t, err)
+	require.True(t, superseded)
+	route, err := store.Route(t.Context(), models.WorkerRouteKey("site"))
+	require.NoError(t, err)
+	require.Equal(t, live.ID, route.ReleaseID)
+	require.Zero(t, route.CanaryPercent)
+}

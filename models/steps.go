@@ -85,6 +85,9 @@ type SyncResult struct {
 	// the same settings and toolchain; "" when there is none.
 	CachedOutput string `json:"cachedOutput,omitempty"`
 	Framework    string `json:"framework,omitempty"`
+	// FromReleaseID is the release that the source is of, when nothing but settings
+	// changed: the one that was live.
+	FromReleaseID string `json:"fromReleaseId,omitempty"`
 }
 
 // SandboxResult is the result of the step sandbox.

@@ -2,11 +2,9 @@ package workflows
 
 import (
 	"context"
-	"errors"
 	"time"
 
 	enumspb "go.temporal.io/api/enums/v1"
-	"go.temporal.io/api/serviceerror"
 	"go.temporal.io/sdk/client"
 	"go.temporal.io/sdk/temporal"
 	"go.temporal.io/sdk/workflow"
@@ -114,15 +112,4 @@ func CheckDomain(ctx context.Context, c client.Client, d models.Domain, timeout 
 		return "", models.Wrap(models.CodeQueue, err, "The domain could not be queued for verification. Try again in a moment.")
 	}
 	return run.GetRunID(), nil
-}
-
-// StopDomain ends the verification of a claim that was given up; one that runs
-// no more is no error. CodeQueue when Temporal does not answer.
-func StopDomain(ctx context.Context, c client.Client, id string) error {
-	err := c.CancelWorkflow(ctx, id, "")
-	var gone *serviceerror.NotFound
-	if err == nil || errors.As(err, &gone) {
-		return nil
-	}
-	return models.Wrap(models.CodeQueue, err, "The verification could not be stopped; it ends by itself at its next look.")
 }
