@@ -59,6 +59,9 @@ func copyProgram(from, to string) error {
 
 // system is a running `slipway dev`.
 type system struct {
+	// siteWorker is where deploySite put the site; "" before.
+	siteWorker string
+
 	bin, data   string
 	process     *child.Process
 	postgresURL string
