@@ -16,6 +16,9 @@ const (
 	// suspectCPU is the part of a processor from which a worker must show that its
 	// event loop turns.
 	suspectCPU = 0.2
+	// suspectAfter is how long a worker's event loop may stand still before the
+	// worker has to give way to others.
+	suspectAfter = 50 * time.Millisecond
 	// silentFor ends a worker whose event loop does not turn although it hardly
 	// computes.
 	silentFor = 15 * time.Second
@@ -80,6 +83,16 @@ func (h *Host) watchWorker(ctx context.Context, w *worker, now time.Time) {
 	})
 }
 
+// yield has a worker give way to others, or no longer.
+func (h *Host) yield(w *worker, yield bool) {
+	if w.yields.Swap(yield) == yield {
+		return
+	}
+	if err := w.service.Yield(yield); err != nil {
+		h.log.WithError(err).WithField("release", w.release.ID).Warn("A worker's share of the processors was not set")
+	}
+}
+
 // probe asks a worker for a sign that its event loop turns, and ends the worker
 // when none comes: after CPUTimeout when it has computed for a good part of that,
 // later when others kept the processors from it.
@@ -98,12 +111,19 @@ func (h *Host) probe(ctx context.Context, w *worker) {
 	}()
 	timer := time.NewTimer(h.limits.CPUTimeout)
 	defer timer.Stop()
+	suspect := time.NewTimer(suspectAfter)
+	defer suspect.Stop()
 	for {
 		select {
 		case <-answered:
+			h.yield(w, false)
 			return
 		case <-w.done:
 			return
+		case <-suspect.C:
+			// Whatever it computes, others need not wait for it.
+			h.yield(w, true)
+			continue
 		case <-timer.C:
 		}
 		silent := h.now().Sub(began)

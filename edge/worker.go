@@ -23,6 +23,8 @@ type worker struct {
 	client  *upstream.Client
 	ends    *ends
 	service sandbox.Service
+	// yields says that it gives way to others, for its event loop stood still.
+	yields atomic.Bool
 	// name is the worker's own on this host, for its sandbox and its sockets.
 	name    string
 	started time.Time

@@ -61,6 +61,9 @@ type Service interface {
 	Exit() Exit
 	// Usage reads what it has used up to now.
 	Usage() (Usage, error)
+	// Yield has it give way to others where processors are short, or no longer. It
+	// goes on at full speed where they are not.
+	Yield(yield bool) error
 	// Kill ends the program and everything it started, at once.
 	Kill() error
 	// Destroy kills it and removes everything of it from the host. Safe to
