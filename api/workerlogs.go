@@ -2,7 +2,6 @@ package api
 
 import (
 	"context"
-	"encoding/json"
 	"net/http"
 	"strconv"
 	"time"
@@ -96,7 +95,7 @@ func (r *workerLogReader) send(ctx context.Context, stream *eventStream) error {
 			return err
 		}
 		for _, row := range rows {
-			if err := stream.event(strconv.FormatInt(row.ID, 10), EventLog, json.RawMessage(row.Line)); err != nil {
+			if err := stream.event(strconv.FormatInt(row.ID, 10), EventLog, row.Line); err != nil {
 				return err
 			}
 			r.after, quiet = row.ID, time.Now()

@@ -137,7 +137,7 @@ func TestProxy_upgradesToWebSockets(t *testing.T) {
 	_, socket := serve(t, Options{AllowPrivate: loopback, Resolve: toLoopback, RootCAs: roots})
 	conn, _, err := websocket.Dial(t.Context(), "https://example.com:"+port+"/", &websocket.DialOptions{HTTPClient: through(t, socket)})
 	require.NoError(t, err)
-	defer conn.CloseNow()
+	defer func() { _ = conn.CloseNow() }()
 	require.NoError(t, conn.Write(t.Context(), websocket.MessageText, []byte("hello")))
 	_, message, err := conn.Read(t.Context())
 	require.NoError(t, err)
