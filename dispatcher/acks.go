@@ -57,6 +57,8 @@ type acks struct {
 	// under it.
 	ctx       context.Context
 	refreshes sync.WaitGroup
+	// unseen says that the last beat failed. Of run alone.
+	unseen bool
 }
 
 func newAcks(presence Presence, refresh func(context.Context, string, int64) bool, log logrus.FieldLogger) *acks {
@@ -141,8 +143,14 @@ func (a *acks) run(ctx context.Context) {
 func (a *acks) beat(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, presenceTimeout)
 	defer cancel()
-	if err := a.presence.BeatDispatcher(ctx, a.id, a.host); err != nil && ctx.Err() == nil {
-		a.log.WithError(err).Warn("cannot say that this dispatcher serves; deployments do not wait for it")
+	err := a.presence.BeatDispatcher(ctx, a.id, a.host)
+	if unseen := err != nil; unseen != a.unseen && ctx.Err() == nil {
+		a.unseen = unseen
+		if unseen {
+			a.log.WithError(err).Warn("cannot say that this dispatcher serves; deployments do not wait for it until it can")
+		} else {
+			a.log.Info("this dispatcher says again that it serves")
+		}
 	}
 }
 

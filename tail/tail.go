@@ -34,6 +34,8 @@ type Options struct {
 const (
 	// flushEvery is how long a line may wait: a person who watches does not notice.
 	flushEvery = 200 * time.Millisecond
+	// longestPause bounds the growing wait while the database is away.
+	longestPause = 5 * time.Second
 	// writeTimeout bounds one write.
 	writeTimeout = 5 * time.Second
 	// maxPending and maxPendingBytes bound what waits while the database is slow or
@@ -67,6 +69,11 @@ type Sink struct {
 
 	// written counts what a release got since it was last trimmed; of Run alone.
 	written map[string]amount
+
+	// pause is how long the next attempt waits while writing fails, resume when
+	// that is; 0 while it works. Of Run alone.
+	pause  time.Duration
+	resume time.Time
 }
 
 // line is a row and whose it is.
@@ -156,8 +163,10 @@ func (s *Sink) Run(ctx context.Context) error {
 	defer old.Stop()
 	for {
 		select {
-		case <-tick.C:
-			s.flush(ctx)
+		case now := <-tick.C:
+			if !now.Before(s.resume) {
+				s.flush(ctx)
+			}
 		case <-old.C:
 			s.sweep(ctx, time.Now().Add(-keepTime))
 		case <-ctx.Done():
@@ -187,14 +196,29 @@ func (s *Sink) flush(ctx context.Context) {
 	for len(rows) > 0 {
 		part := rows[:batchOf(rows)]
 		if err := s.write(ctx, part); err != nil {
-			if ctx.Err() == nil {
-				s.options.Log.WithError(err).Warn("workers' logs cannot be written; trying again")
-			}
 			s.giveBack(rows)
+			s.fails(ctx, err)
 			return
 		}
 		rows = rows[len(part):]
+		s.works()
 	}
+}
+
+// fails waits longer and longer for a database that is away, and says so once.
+func (s *Sink) fails(ctx context.Context, err error) {
+	if s.pause == 0 && ctx.Err() == nil {
+		s.options.Log.WithError(err).Warn("workers' logs cannot be written; trying again until they can")
+	}
+	s.pause = min(max(2*s.pause, flushEvery), longestPause)
+	s.resume = time.Now().Add(s.pause)
+}
+
+func (s *Sink) works() {
+	if s.pause > 0 {
+		s.options.Log.Info("workers' logs are written again")
+	}
+	s.pause = 0
 }
 
 // batchOf is how many of the rows one statement writes; at least one.

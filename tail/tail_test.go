@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/sirupsen/logrus"
+	logtest "github.com/sirupsen/logrus/hooks/test"
 	"github.com/stretchr/testify/require"
 
 	"github.com/slipwayhq/slipway/dev/postgres/pgtest"
@@ -183,4 +184,23 @@ func TestSink_keepsNoMoreBytesOfAReleaseThanItMay(t *testing.T) {
 	kept := rows.messages(t, r)
 	require.NotEmpty(t, kept)
 	require.Less(t, len(kept), 20)
+}
+
+// A database that was away for ten minutes made three thousand warnings.
+func TestSink_saysOnceThatTheDatabaseIsAwayAndThatItIsBack(t *testing.T) {
+	s, rows, r := newSink(t, 100)
+	log, hook := logtest.NewNullLogger()
+	s.options.Log = log
+	rows.down = true
+	s.Log(r, []models.WorkerLogLine{said("one")})
+	for range 20 {
+		s.flush(t.Context())
+	}
+	require.Len(t, hook.AllEntries(), 1)
+	require.Equal(t, longestPause, s.pause, "and it asks less and less often")
+	rows.down = false
+	s.flush(t.Context())
+	require.Len(t, hook.AllEntries(), 2)
+	require.Zero(t, s.pause)
+	require.Equal(t, []string{"one"}, rows.messages(t, r))
 }
