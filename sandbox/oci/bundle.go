@@ -90,10 +90,11 @@ func rlimit(name string, resource int, want uint64) specs.POSIXRlimit {
 }
 
 // How processor time is shared where there is not enough: a program of the host
-// has 1024. A build can wait; somebody looks at what a service answers.
+// has 1024. The host's own programs serve everybody, so one tenant's comes after
+// them; a build can wait longest.
 const (
-	buildShares   = 256
-	serviceShares = 1024
+	buildShares   = 128
+	serviceShares = 256
 )
 
 func (p *Provider) linux(r *record) *specs.Linux {

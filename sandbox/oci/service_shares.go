@@ -12,7 +12,7 @@ import (
 
 // yieldShares is what a service has of the processors while it yields: enough to
 // go on, and little beside those who have serviceShares.
-const yieldShares = 64
+const yieldShares = 16
 
 // Yield sets the service's share of processors that are asked for by more than
 // there are; see sandbox.Service.
