@@ -145,15 +145,16 @@ func (s *Server) variableViews(ctx context.Context, projectID string) ([]Variabl
 	if err != nil {
 		return nil, err
 	}
-	environment, err := s.opts.Variables.Of(ctx, projectID)
+	environment, err := s.opts.Variables.Open(projectID, rows)
 	if err != nil {
 		return nil, err
 	}
 	items := make([]Variable, 0, len(rows))
 	for _, row := range rows {
 		v := Variable{Name: row.Name, Secret: row.Secret, UpdatedAt: stamp(row.UpdatedAt)}
-		if value, there := environment[row.Name]; there && !row.Secret && !value.Secret {
-			v.Value = &value.Value
+		if !row.Secret {
+			value := environment[row.Name].Value
+			v.Value = &value
 		}
 		items = append(items, v)
 	}

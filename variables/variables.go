@@ -50,6 +50,11 @@ func (v *Vault) Of(ctx context.Context, projectID string) (models.Environment, e
 	if err != nil {
 		return nil, err
 	}
+	return v.Open(projectID, rows)
+}
+
+// Open opens rows that were read of a project.
+func (v *Vault) Open(projectID string, rows []models.Variable) (models.Environment, error) {
 	environment := make(models.Environment, len(rows))
 	for _, row := range rows {
 		value, err := v.key.Open(row.Sealed, variableContext(projectID, row.Name))
