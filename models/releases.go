@@ -24,16 +24,17 @@ func (s *Store) WriteRelease(ctx context.Context, r Release) (Release, error) {
 	return row, dbError(err)
 }
 
-// MarkChecked notes that a release was seen to answer, and announces its worker
-// name: of a project that has nothing live nobody has heard yet, and from now on
-// it has a preview. Idempotent.
+// MarkChecked notes that a release was seen to answer. From now on it has a
+// preview, so that the worker name of a project with nothing live is announced:
+// nobody has heard of it yet. Idempotent.
 func (s *Store) MarkChecked(ctx context.Context, id string) error {
 	return dbError(s.with(ctx).Transaction(func(tx *gorm.DB) error {
 		err := tx.Model(&Release{}).Where("id = ? AND checked_at IS NULL", id).Update("checked_at", time.Now().UTC()).Error
 		if err != nil {
 			return err
 		}
-		return tx.Exec(`SELECT pg_notify(?, ?::text || p.worker_name) FROM releases r JOIN projects p ON p.id = r.project_id WHERE r.id = ?`,
+		return tx.Exec(`SELECT pg_notify(?, ?::text || p.worker_name) FROM releases r JOIN projects p ON p.id = r.project_id
+			WHERE r.id = ? AND p.live_release_id = ''`,
 			RoutesChannel, WorkerRouteKey(""), id).Error
 	}))
 }
