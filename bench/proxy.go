@@ -4,13 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
-	"syscall"
-	"time"
 
 	"github.com/slipwayhq/slipway/dev/child"
 	"github.com/slipwayhq/slipway/tools/program"
@@ -120,23 +117,7 @@ func startUpstream(ctx context.Context, socket string) (*server, error) {
 	if err != nil {
 		return nil, err
 	}
-	process, err := child.Start(child.Options{Name: "the server behind", Path: self, Args: []string{plainUpstream, socket}, DeathSignal: syscall.SIGTERM})
-	if err != nil {
-		return nil, err
-	}
-	s := &server{name: "the server behind", addr: socket, process: process, signal: syscall.SIGTERM}
-	err = poll(ctx, serverPatience, s.name+" to listen", func() (bool, error) {
-		connection, err := net.DialTimeout("unix", socket, time.Second)
-		if err != nil {
-			return false, nil
-		}
-		return true, connection.Close()
-	})
-	if err != nil {
-		s.stop()
-		return nil, err
-	}
-	return s, nil
+	return startServer(ctx, "the server behind", socket, "", child.Options{Path: self, Args: []string{plainUpstream, socket}})
 }
 
 // startProxying starts a dispatcher whose one worker is the server behind. It

@@ -31,7 +31,8 @@ const (
 	serverGrace    = 10 * time.Second
 )
 
-// startServer starts a program that will listen on addr and waits until it does.
+// startServer starts a program that will listen on addr, a host and port or the
+// path of a socket, and waits until it does.
 func startServer(ctx context.Context, name, addr, host string, opts child.Options) (*server, error) {
 	opts.Name, opts.DeathSignal = name, syscall.SIGTERM
 	process, err := child.Start(opts)
@@ -39,13 +40,17 @@ func startServer(ctx context.Context, name, addr, host string, opts child.Option
 		return nil, err
 	}
 	s := &server{name: name, addr: addr, host: host, process: process, signal: syscall.SIGTERM}
+	network := "tcp"
+	if filepath.IsAbs(addr) {
+		network = "unix"
+	}
 	err = poll(ctx, serverPatience, name+" to listen", func() (bool, error) {
 		select {
 		case <-process.Done():
 			return false, fmt.Errorf("%s did not start:\n%s", name, process.Tail())
 		default:
 		}
-		connection, err := net.DialTimeout("tcp", addr, time.Second)
+		connection, err := net.DialTimeout(network, addr, time.Second)
 		if err != nil {
 			return false, nil
 		}
