@@ -72,7 +72,7 @@ func (p *program) completeReleases() completion {
 		if err != nil {
 			return nil, err
 		}
-		page, err := collect[Release](ctx, client, "/projects/"+url.PathEscape(id)+"/releases", nil, completionItems)
+		page, err := collect[Release](ctx, client, releasesPath(id), nil, completionItems)
 		var out []string
 		for _, r := range page.Items {
 			if !r.Live {

@@ -126,12 +126,7 @@ func (p *program) domainsListCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "list", Aliases: []string{"ls"}, Short: "List a project's domains", Args: arguments(0, 0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			client, project, err := p.connectProject(cmd)
-			if err != nil {
-				return err
-			}
-			return showList(cmd, p, client, domainsPath(project, "", ""), nil, 1000,
-				"There is no domain yet; 'slipway domains add www.example.com' adds one.", domainTable)
+			return showProjectList(cmd, p, func(project string) string { return domainsPath(project, "", "") }, 1000, "There is no domain yet; 'slipway domains add www.example.com' adds one.", domainTable)
 		},
 	}
 	addConnectionFlags(cmd)

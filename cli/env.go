@@ -36,11 +36,14 @@ type VariableValue struct {
 	Secret bool   `json:"secret,omitempty"`
 }
 
+func variablesPath(project string) string {
+	return "/projects/" + url.PathEscape(project) + "/variables"
+}
+
 // ChangeVariables sets and removes variables, all or none. DeploymentID is that
 // of the new release; "" when nothing is live or none was asked for.
 func (c *Client) ChangeVariables(ctx context.Context, projectID string, change VariableChange) (deploymentID string, raw json.RawMessage, err error) {
-	path := "/projects/" + url.PathEscape(projectID) + "/variables"
-	if err := c.do(ctx, call{method: http.MethodPatch, path: path, body: change}, &raw); err != nil {
+	if err := c.do(ctx, call{method: http.MethodPatch, path: variablesPath(projectID), body: change}, &raw); err != nil {
 		return "", nil, err
 	}
 	var answer struct {
@@ -74,12 +77,7 @@ func (p *program) envListCommand() *cobra.Command {
 		Long:    "List the project's variables. The values of secrets are never shown.",
 		Example: `  slipway env list --project my-site --json`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			client, id, err := p.connectProject(cmd)
-			if err != nil {
-				return err
-			}
-			return showList(cmd, p, client, "/projects/"+url.PathEscape(id)+"/variables", nil, 1000,
-				"There is no variable yet; 'slipway env set NAME=value' makes one.", variableTable)
+			return showProjectList(cmd, p, variablesPath, 1000, "There is no variable yet; 'slipway env set NAME=value' makes one.", variableTable)
 		},
 	}
 	addConnectionFlags(cmd)

@@ -140,3 +140,13 @@ func projectTable(w io.Writer, projects []Project) {
 func oneLine(text string) string {
 	return strings.Join(strings.Fields(printable(strings.ReplaceAll(text, "\n", " "))), " ")
 }
+
+// showProjectList shows a list of the project that the command is about; path is
+// where the API has it.
+func showProjectList[T any](cmd *cobra.Command, p *program, path func(project string) string, limit int, none string, table func(io.Writer, []T)) error {
+	client, project, err := p.connectProject(cmd)
+	if err != nil {
+		return err
+	}
+	return showList(cmd, p, client, path(project), nil, limit, none, table)
+}

@@ -20,11 +20,7 @@ func (p *program) releasesCommand() *cobra.Command {
   slipway releases --project my-site --json`,
 		Args: arguments(0, 0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			client, id, err := p.connectProject(cmd)
-			if err != nil {
-				return err
-			}
-			return showList(cmd, p, client, "/projects/"+url.PathEscape(id)+"/releases", nil, limit, "There is no release yet; 'slipway deploy' makes one.", releaseTable)
+			return showProjectList(cmd, p, releasesPath, limit, "There is no release yet; 'slipway deploy' makes one.", releaseTable)
 		},
 	}
 	addLimitFlag(cmd, &limit)
@@ -32,6 +28,8 @@ func (p *program) releasesCommand() *cobra.Command {
 	addProjectFlags(cmd)
 	return cmd
 }
+
+func releasesPath(project string) string { return "/projects/" + url.PathEscape(project) + "/releases" }
 
 func releaseTable(w io.Writer, releases []Release) {
 	fmt.Fprintln(w, "RELEASE\tLIVE\tFRAMEWORK\tFILES\tSIZE\tCREATED")

@@ -91,11 +91,7 @@ func (p *program) rolloutListCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "list", Aliases: []string{"ls"}, Short: "List a project's rollouts", Args: arguments(0, 0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
-			client, project, err := p.connectProject(cmd)
-			if err != nil {
-				return err
-			}
-			return showList(cmd, p, client, rolloutsPath(project, "", ""), nil, limit, "There was no rollout yet.", rolloutTable)
+			return showProjectList(cmd, p, func(project string) string { return rolloutsPath(project, "", "") }, limit, "There was no rollout yet.", rolloutTable)
 		},
 	}
 	addLimitFlag(cmd, &limit)
