@@ -135,13 +135,15 @@ func (s *dnsSolver) Wait(ctx context.Context, challenge acme.Challenge) error {
 }
 
 // await asks one server until it has the record. Without insist, a server that
-// does not answer is let be.
+// does not answer the first time is let be; one that has answered is reachable, and
+// a failure later is no more than that one question's.
 func (s *dnsSolver) await(ctx context.Context, server string, want *dns.TXT, insist bool) error {
 	for {
 		present, err := s.has(ctx, server, want)
 		if present || (err != nil && !insist && ctx.Err() == nil) {
 			return nil
 		}
+		insist = true
 		pause := time.NewTimer(s.everyCheck)
 		select {
 		case <-pause.C:

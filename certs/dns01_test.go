@@ -73,3 +73,35 @@ func TestDNS01_waitsForTheOtherServersOfTheZone(t *testing.T) {
 	s.patience = time.Second
 	require.ErrorContains(t, s.Wait(t.Context(), challenge), secondary)
 }
+
+// The question that is under way when patience ends times out a moment before the
+// context says so; that was once taken for a server out of reach.
+func TestDNS01_serverThatAnsweredIsWaitedForWhenItFalters(t *testing.T) {
+	challenge := acme.Challenge{Type: acme.ChallengeTypeDNS01, KeyAuthorization: "key", Identifier: acme.Identifier{Type: "dns", Value: "apps.test"}}
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	answered := make(chan struct{})
+	server := &dns.Server{Listener: listener, Handler: dns.HandlerFunc(func(w dns.ResponseWriter, r *dns.Msg) {
+		select {
+		case <-answered: // from the second question on it hangs up
+			_ = w.Close()
+		default:
+			close(answered)
+			_ = w.WriteMsg(new(dns.Msg).SetReply(r))
+		}
+	})}
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		_ = server.ActivateAndServe()
+	}()
+	t.Cleanup(func() {
+		_ = server.Shutdown()
+		<-ended
+	})
+	s := newDNSSolver(DNS01{Server: listener.Addr().String()}, "apps.test")
+	s.everyCheck = 10 * time.Millisecond
+	ctx, cancel := context.WithTimeout(t.Context(), 300*time.Millisecond)
+	defer cancel()
+	require.ErrorContains(t, s.await(ctx, listener.Addr().String(), record(challenge), false), "does not give out the challenge")
+}
