@@ -12,6 +12,7 @@ import (
 	"errors"
 	"net"
 	"net/http"
+	"slices"
 	"sync"
 	"time"
 
@@ -22,6 +23,7 @@ import (
 	"go.temporal.io/sdk/client"
 	"golang.org/x/sync/singleflight"
 
+	"github.com/slipwayhq/slipway/auth"
 	"github.com/slipwayhq/slipway/blob"
 	"github.com/slipwayhq/slipway/models"
 	"github.com/slipwayhq/slipway/variables"
@@ -85,6 +87,11 @@ type Options struct {
 	// Version and Environment are shown by GET / and GET /health.
 	Version     string
 	Environment string
+	// Sessions knows who is signed in; nil means that only tokens count.
+	Sessions Sessions
+	// AppURL is where people reach the gateway, without a slash at the end; pages
+	// of it may act with a session, besides those of Origins.
+	AppURL string
 	// BuildQueue is the task queue of the hosts that build.
 	BuildQueue string
 	// ActiveTimeout and ParkTimeout go into each deployment's input.
@@ -122,6 +129,7 @@ type Server struct {
 	// flights merges status queries for one deployment and health checks.
 	flights singleflight.Group
 	streams streams
+	origins *auth.Origins
 	// closing is closed when Serve begins to shut down, which ends log streams.
 	closing   chan struct{}
 	closeOnce sync.Once
@@ -141,7 +149,18 @@ func New(opts Options) (*Server, error) {
 		opts.Reserved = models.ReservedWorkerNames()
 	}
 	opts.Limits = opts.Limits.withDefaults()
-	s := &Server{opts: opts, log: opts.Log, started: time.Now(), closing: make(chan struct{}), streams: streams{open: map[string]int{}}}
+	if opts.Sessions == nil {
+		opts.Sessions = noSessions{}
+	}
+	trusted := slices.Clone(opts.Origins)
+	if opts.AppURL != "" {
+		trusted = append(trusted, opts.AppURL)
+	}
+	origins, err := auth.NewOrigins(trusted)
+	if err != nil {
+		return nil, err
+	}
+	s := &Server{opts: opts, origins: origins, log: opts.Log, started: time.Now(), closing: make(chan struct{}), streams: streams{open: map[string]int{}}}
 	s.engine = s.newEngine()
 	s.api = humagin.New(s.engine, s.config())
 	s.api.UseMiddleware(s.authenticate, s.limitBody)
@@ -158,6 +177,9 @@ func New(opts Options) (*Server, error) {
 	s.registerWorkerLogs()
 	s.registerRollouts()
 	s.registerBlobs()
+	if err := s.checkPermissions(); err != nil {
+		return nil, err
+	}
 	s.documentFieldError()
 	if err := s.registerDocs(); err != nil {
 		return nil, err
@@ -245,7 +267,8 @@ func (s *Server) config() huma.Config {
 	config.Info.Description = "Puts a project's files live: one request starts one durable deployment of six steps, validate, sync, sandbox, build, deploy and cleanup.\n\n" +
 		"Every error has the shape `Error`; its `error` is a code that does not change. Lists are paged: pass `nextCursor` as `cursor` to get the next page."
 	config.Components.SecuritySchemes = map[string]*huma.SecurityScheme{
-		bearer: {Type: "http", Scheme: "bearer", Description: "An API token. `slipway dev` writes one to `.slipway/credentials.json`."},
+		bearer: {Type: "http", Scheme: "bearer", Description: "An API token, made by `slipway login` or `POST /tokens`. `slipway dev` writes one to `.slipway/credentials.json`."},
+		cookie: {Type: "apiKey", In: "cookie", Name: auth.SessionCookie, Description: "A session, made by `POST /api/auth/sign-in/email`. It acts in the organization that the header `X-Slipway-Organization` names, else in the one it acted in last."},
 	}
 	config.Tags = []*huma.Tag{
 		{Name: "Deployments"}, {Name: "Projects"}, {Name: "Releases"}, {Name: "Blobs"}, {Name: "Service"},

@@ -125,7 +125,11 @@ func (s *Server) listDeployments(ctx context.Context, filter models.DeploymentFi
 	if err != nil {
 		return nil, err
 	}
-	filter.OrganizationID, filter.After, filter.Limit = identityOf(ctx).OrganizationID, after, p.Limit+1
+	identity := identityOf(ctx)
+	filter.OrganizationID, filter.After, filter.Limit = identity.OrganizationID, after, p.Limit+1
+	if identity.ProjectID != "" {
+		filter.ProjectID = identity.ProjectID
+	}
 	rows, err := s.opts.Store.Deployments(ctx, filter)
 	if err != nil {
 		return nil, err
@@ -155,5 +159,10 @@ func (s *Server) rowOf(ctx context.Context, id string) (models.Deployment, error
 	if err := checkDeploymentID(id); err != nil {
 		return models.Deployment{}, err
 	}
-	return s.opts.Store.DeploymentOf(ctx, identityOf(ctx).OrganizationID, id)
+	identity := identityOf(ctx)
+	row, err := s.opts.Store.DeploymentOf(ctx, identity.OrganizationID, id)
+	if err == nil && !identity.MayUseProject(row.ProjectID) {
+		return models.Deployment{}, models.Errorf(models.CodeDeploymentNotFound, "There is no deployment %q.", id)
+	}
+	return row, err
 }

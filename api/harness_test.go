@@ -123,7 +123,7 @@ func (g *gateway) newOwner(email string) (models.Identity, string) {
 	g.Helper()
 	identity, err := g.store.EnsureOwner(g.Context(), "Org of "+email, email)
 	require.NoError(g, err)
-	token, err := g.store.CreateToken(g.Context(), identity.OrganizationID, identity.UserID, "test")
+	_, token, err := g.store.CreateToken(g.Context(), models.NewToken{OrganizationID: identity.OrganizationID, UserID: identity.UserID, Name: "test"})
 	require.NoError(g, err)
 	return identity, token
 }

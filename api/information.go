@@ -68,14 +68,14 @@ type noInput struct{}
 
 func (s *Server) registerInformation() {
 	register(s, route{
-		id: "service", method: http.MethodGet, path: "/", tag: "Service", public: true,
+		id: "service", method: http.MethodGet, path: "/", tag: "Service",
 		summary: "What this service is",
 	}, s.service)
 	health := &huma.Response{Description: "A dependency does not work", Content: map[string]*huma.MediaType{
 		"application/json": {Schema: &huma.Schema{Ref: "#/components/schemas/Health"}},
 	}}
 	register(s, route{
-		id: "health", method: http.MethodGet, path: "/health", tag: "Service", public: true,
+		id: "health", method: http.MethodGet, path: "/health", tag: "Service",
 		summary:     "Whether the service works",
 		description: "Really asks PostgreSQL, Temporal and the blob store, for at most two seconds. A 503 has the same body as a 200.",
 		responses:   map[string]*huma.Response{"503": health},

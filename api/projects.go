@@ -121,7 +121,10 @@ func (s *Server) projects(ctx context.Context, in *Paging) (*projectsOutput, err
 	if err != nil {
 		return nil, err
 	}
-	rows, err := s.opts.Store.Projects(ctx, identityOf(ctx).OrganizationID, after, in.Limit+1)
+	identity := identityOf(ctx)
+	rows, err := s.opts.Store.Projects(ctx, models.ProjectFilter{
+		OrganizationID: identity.OrganizationID, ProjectID: identity.ProjectID, After: after, Limit: in.Limit + 1,
+	})
 	if err != nil {
 		return nil, err
 	}
@@ -143,7 +146,7 @@ func (s *Server) project(ctx context.Context, in *projectInput) (*projectOutput,
 
 // projectOf reads a project of the caller's organization.
 func (s *Server) projectOf(ctx context.Context, id string) (models.Project, error) {
-	if !models.ValidID(models.PrefixProject, id) {
+	if !models.ValidID(models.PrefixProject, id) || !identityOf(ctx).MayUseProject(id) {
 		return models.Project{}, models.Errorf(models.CodeProjectNotFound, "There is no project %q in this organization.", shorten(id))
 	}
 	return s.opts.Store.Project(ctx, identityOf(ctx).OrganizationID, id)

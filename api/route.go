@@ -17,8 +17,6 @@ type route struct {
 	tag              string
 	summary          string
 	description      string
-	// public routes need no token.
-	public bool
 	// status of the success; 0 means 200.
 	status int
 	// errors the route can answer with, besides those every route can.
@@ -49,9 +47,14 @@ func register[I, O any](s *Server, r route, handler func(context.Context, *I) (*
 		op.DefaultStatus = http.StatusOK
 	}
 	codes := append([]models.Code{models.CodeInternal, models.CodeValidation}, r.errors...)
-	if !r.public {
-		op.Security = []map[string][]string{{bearer: {}}}
-		codes = append(codes, models.CodeUnauthorized, models.CodeDatabase)
+	switch rule := permissions[r.id]; {
+	case rule.public:
+	case rule.account:
+		op.Security = []map[string][]string{{cookie: {}}}
+		codes = append(codes, models.CodeUnauthorized, models.CodeForbidden, models.CodeDatabase, models.CodeCrossSite)
+	default:
+		op.Security = []map[string][]string{{bearer: {}}, {cookie: {}}}
+		codes = append(codes, models.CodeUnauthorized, models.CodeForbidden, models.CodeDatabase, models.CodeCrossSite, models.CodeOrganizationNotFound)
 	}
 	if r.maxBody > 0 {
 		// huma counts a body of exactly its maximum as too large.

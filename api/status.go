@@ -23,7 +23,7 @@ type statusOutput struct{ Body models.Status }
 
 func (s *Server) registerStatus() {
 	register(s, route{
-		id: "deploy-status", method: http.MethodGet, path: "/deploy-status", tag: "Deployments", public: true,
+		id: "deploy-status", method: http.MethodGet, path: "/deploy-status", tag: "Deployments",
 		summary: "How a deployment is getting on",
 		description: "Needs no token: whoever knows the id, which cannot be guessed, may ask. It shows step lines only; the build log needs a token.\n\n" +
 			"The workflow itself is asked. When no worker answers within a second, the last recorded status is given with `stale: true`.",

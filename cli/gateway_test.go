@@ -54,7 +54,7 @@ func newGateway(t *testing.T) *gateway {
 	require.NoError(t, err)
 	g.owner, err = g.store.EnsureOwner(t.Context(), "Org", "owner@example.com")
 	require.NoError(t, err)
-	token, err := g.store.CreateToken(t.Context(), g.owner.OrganizationID, g.owner.UserID, "test")
+	_, token, err := g.store.CreateToken(t.Context(), models.NewToken{OrganizationID: g.owner.OrganizationID, UserID: g.owner.UserID, Name: "test"})
 	require.NoError(t, err)
 
 	log := logrus.New()
@@ -270,7 +270,7 @@ func TestGateway_refusalsReachThePerson(t *testing.T) {
 	require.Contains(t, got.err, nextStep(models.CodeUnauthorized))
 
 	t.Setenv("SLIPWAY_USER_ID", "usr_other")
-	token, err := g.store.CreateToken(t.Context(), g.owner.OrganizationID, g.owner.UserID, "again")
+	_, token, err := g.store.CreateToken(t.Context(), models.NewToken{OrganizationID: g.owner.OrganizationID, UserID: g.owner.UserID, Name: "again"})
 	require.NoError(t, err)
 	t.Setenv("SLIPWAY_TOKEN", token)
 	got = run(t, "deploy", folder)

@@ -6,7 +6,9 @@ package config
 import (
 	"errors"
 	"fmt"
+	"net"
 	"net/netip"
+	"net/url"
 	"os"
 	"strings"
 	"time"
@@ -40,6 +42,12 @@ type Config struct {
 	Deploy   Deploy
 	Sandbox  Sandbox
 	Dev      Dev
+	Auth     Auth
+	Mail     Mail
+	Quotas   Quotas
+	Rates    Rates
+	Webhooks Webhooks
+	Observe  Observe
 
 	NotNeeded NotNeeded
 }
@@ -224,6 +232,86 @@ type Dev struct {
 	TemporalBinary string `env:"SLIPWAY_TEMPORAL_BINARY"`
 }
 
+// Auth holds the settings of accounts and signing in.
+type Auth struct {
+	// Secret signs session cookies; empty derives one from SLIPWAY_SECRET_KEY.
+	Secret string `env:"BETTER_AUTH_SECRET"`
+	// AppURL is where people reach the gateway: links in mails, the callback of
+	// GitHub and what counts as same-origin go by it. Empty is the API's address.
+	AppURL string `env:"NEXT_PUBLIC_APP_URL"`
+	// SignUp says who may make an account: open, invited (a pending invitation
+	// names the address) or closed. Empty is open in development, else invited.
+	SignUp string `env:"SLIPWAY_SIGN_UP"`
+	// SessionTTL is how long a session lives; it is renewed while it is used.
+	SessionTTL time.Duration `env:"SLIPWAY_SESSION_TTL" envDefault:"168h"`
+	// Signing in with GitHub, or a GitHub Enterprise server, is on when both are set.
+	GitHubClientID     string `env:"BETTER_GITHUB_CLIENT_ID"`
+	GitHubClientSecret string `env:"BETTER_GITHUB_CLIENT_SECRET"`
+	GitHubURL          string `env:"SLIPWAY_GITHUB_URL" envDefault:"https://github.com"`
+	GitHubAPIURL       string `env:"SLIPWAY_GITHUB_API_URL" envDefault:"https://api.github.com"`
+	// Turnstile is asked at sign-up and sign-in when its secret is set.
+	TurnstileSecret  string `env:"TURNSTILE_SECRET_KEY"`
+	TurnstileSiteKey string `env:"TURNSTILE_SITE_KEY"`
+	TurnstileURL     string `env:"TURNSTILE_VERIFY_URL" envDefault:"https://challenges.cloudflare.com/turnstile/v0/siteverify"`
+	// TrustedProxies are the proxies whose X-Forwarded-For is believed.
+	TrustedProxies []netip.Prefix `env:"SLIPWAY_TRUSTED_PROXIES"`
+}
+
+// Mail says how mail is sent: through Resend when its key is set, else SMTP when
+// a server is, else into files of the data folder and the log.
+type Mail struct {
+	From         string `env:"RESEND_FROM" envDefault:"Slipway <slipway@localhost>"`
+	ResendKey    string `env:"RESEND_API_KEY"`
+	ResendURL    string `env:"RESEND_API_URL" envDefault:"https://api.resend.com"`
+	SMTPAddr     string `env:"SMTP_ADDR"` // host:port
+	SMTPUser     string `env:"SMTP_USERNAME"`
+	SMTPPassword string `env:"SMTP_PASSWORD"`
+	// SMTPTLS is starttls (required), tls (from the first byte) or none.
+	SMTPTLS string `env:"SMTP_TLS" envDefault:"starttls"`
+}
+
+// Quotas are what a new organization may use, the first two in a month.
+type Quotas struct {
+	Deployments  int64 `env:"SLIPWAY_QUOTA_DEPLOYMENTS" envDefault:"1000"`
+	BuildMinutes int64 `env:"SLIPWAY_QUOTA_BUILD_MINUTES" envDefault:"3000"`
+	Projects     int64 `env:"SLIPWAY_QUOTA_PROJECTS" envDefault:"500"`
+	Domains      int64 `env:"SLIPWAY_QUOTA_DOMAINS" envDefault:"500"`
+	StorageBytes int64 `env:"SLIPWAY_QUOTA_STORAGE_BYTES" envDefault:"53687091200"`
+}
+
+// Rates bound requests per minute; 0 is no bound.
+type Rates struct {
+	// Token and Address are of the API: by token or session, and by address.
+	Token   int `env:"SLIPWAY_RATE_TOKEN" envDefault:"1200"`
+	Address int `env:"SLIPWAY_RATE_ADDRESS" envDefault:"3000"`
+	// Deploy is of POST /deploy, by organization.
+	Deploy int `env:"SLIPWAY_RATE_DEPLOY" envDefault:"300"`
+	// Status is of GET /deploy-status, by address.
+	Status int `env:"SLIPWAY_RATE_STATUS" envDefault:"600"`
+	// SignInAccount and SignInAddress are of attempts to sign in.
+	SignInAccount int `env:"SLIPWAY_RATE_SIGN_IN_ACCOUNT" envDefault:"10"`
+	SignInAddress int `env:"SLIPWAY_RATE_SIGN_IN_ADDRESS" envDefault:"60"`
+}
+
+// Webhooks holds the settings of outgoing notifications.
+type Webhooks struct {
+	Timeout time.Duration `env:"SLIPWAY_WEBHOOK_TIMEOUT" envDefault:"15s"`
+	// AllowPrivate lists address ranges that webhooks may reach although they are
+	// private.
+	AllowPrivate []netip.Prefix `env:"SLIPWAY_WEBHOOK_ALLOW_PRIVATE"`
+}
+
+// Observe says where metrics are read and where traces go.
+type Observe struct {
+	// MetricsAddr serves /metrics; empty serves none. Keep it private.
+	MetricsAddr string `env:"SLIPWAY_METRICS_ADDR" envDefault:"127.0.0.1:9464"`
+	// OTLPEndpoint takes traces (OTLP over HTTP); empty sends none.
+	OTLPEndpoint string `env:"OTEL_EXPORTER_OTLP_ENDPOINT"`
+	// TraceRatio is the part of requests that are traced from here on; a caller's
+	// own decision is kept.
+	TraceRatio float64 `env:"SLIPWAY_TRACE_RATIO" envDefault:"0.01"`
+}
+
 // NotNeeded are variables that the documents name and this release does not
 // use. They are accepted, so that an environment made for the documents works.
 type NotNeeded struct {
@@ -238,16 +326,9 @@ type NotNeeded struct {
 	CloudflareAccount string `env:"CLOUDFLARE_ACCOUNT_ID"`
 	CloudflareToken   string `env:"CLOUDFLARE_API_TOKEN"`
 	CloudflareZone    string `env:"CLOUDFLARE_ZONE_ID"`
-	// Accounts and sessions come with their own release; API tokens need none of these.
-	GitHubClientID     string `env:"BETTER_GITHUB_CLIENT_ID"`
-	GitHubClientSecret string `env:"BETTER_GITHUB_CLIENT_SECRET"`
-	AuthSecret         string `env:"BETTER_AUTH_SECRET"`
-	AppURL             string `env:"NEXT_PUBLIC_APP_URL"`
-	TurnstileSecret    string `env:"TURNSTILE_SECRET_KEY"`
-	ResendFrom         string `env:"RESEND_FROM"`
-	ResendKey          string `env:"RESEND_API_KEY"`
-	StripeSecret       string `env:"STRIPE_SECRET_KEY"`
-	StripeWebhook      string `env:"STRIPE_WEBHOOK_SECRET"`
+	// Nothing is billed: quotas are numbers of an organization's row.
+	StripeSecret  string `env:"STRIPE_SECRET_KEY"`
+	StripeWebhook string `env:"STRIPE_WEBHOOK_SECRET"`
 }
 
 // Load reads the process's environment and checks it; the error lists every
@@ -322,10 +403,85 @@ func (c Config) check() error {
 	if c.API.MaxBody < 1024 || c.API.MaxFile < 1 || c.API.MaxFiles < 1 || c.API.MaxPath < 1 {
 		bad("SLIPWAY_MAX_BODY_BYTES, SLIPWAY_MAX_FILE_BYTES, SLIPWAY_MAX_FILES and SLIPWAY_MAX_PATH_BYTES must be positive")
 	}
+	c.checkAccounts(bad)
 	if len(wrong) > 0 {
 		return models.Errorf(models.CodeValidation, "The environment has settings that cannot be used: %s.", strings.Join(wrong, "; "))
 	}
 	return nil
+}
+
+func (c Config) checkAccounts(bad func(format string, args ...any)) {
+	if c.Auth.AppURL != "" {
+		if u, err := url.Parse(c.Auth.AppURL); err != nil || (u.Scheme != "http" && u.Scheme != "https") || u.Host == "" || strings.Trim(u.Path, "/") != "" {
+			bad("NEXT_PUBLIC_APP_URL must be an address such as https://slipway.example.com, without a path (it is %q)", c.Auth.AppURL)
+		}
+	}
+	if c.Auth.Secret != "" && len(c.Auth.Secret) < 16 {
+		bad("BETTER_AUTH_SECRET must have at least 16 characters; make one with `openssl rand -base64 32`")
+	}
+	switch c.Auth.SignUp {
+	case "", SignUpOpen, SignUpInvited, SignUpClosed:
+	default:
+		bad("SLIPWAY_SIGN_UP must be open, invited or closed (it is %q)", c.Auth.SignUp)
+	}
+	if (c.Auth.GitHubClientID == "") != (c.Auth.GitHubClientSecret == "") {
+		bad("BETTER_GITHUB_CLIENT_ID and BETTER_GITHUB_CLIENT_SECRET belong together: set both or neither")
+	}
+	if c.Auth.SessionTTL < time.Minute {
+		bad("SLIPWAY_SESSION_TTL must be at least 1m (it is %s)", c.Auth.SessionTTL)
+	}
+	switch c.Mail.SMTPTLS {
+	case "starttls", "tls", "none":
+	default:
+		bad("SMTP_TLS must be starttls, tls or none (it is %q)", c.Mail.SMTPTLS)
+	}
+	q, r := c.Quotas, c.Rates
+	if min(q.Deployments, q.BuildMinutes, q.Projects, q.Domains, q.StorageBytes) < 0 {
+		bad("the SLIPWAY_QUOTA_ settings must not be negative")
+	}
+	if min(r.Token, r.Address, r.Deploy, r.Status, r.SignInAccount, r.SignInAddress) < 0 {
+		bad("the SLIPWAY_RATE_ settings must not be negative; 0 is no bound")
+	}
+	if !(c.Observe.TraceRatio >= 0 && c.Observe.TraceRatio <= 1) {
+		bad("SLIPWAY_TRACE_RATIO must be between 0 and 1 (it is %v)", c.Observe.TraceRatio)
+	}
+	if c.Webhooks.Timeout < time.Second {
+		bad("SLIPWAY_WEBHOOK_TIMEOUT must be at least 1s (it is %s)", c.Webhooks.Timeout)
+	}
+}
+
+// Who may make an account: see Auth.SignUp.
+const (
+	SignUpOpen    = "open"
+	SignUpInvited = "invited"
+	SignUpClosed  = "closed"
+)
+
+// WhoSignsUp is SLIPWAY_SIGN_UP, or what it is when it is not set.
+func (c Config) WhoSignsUp() string {
+	switch {
+	case c.Auth.SignUp != "":
+		return c.Auth.SignUp
+	case c.Environment == "development":
+		return SignUpOpen
+	default:
+		return SignUpInvited
+	}
+}
+
+// AppURL is where people reach the gateway, without a slash at the end.
+func (c Config) AppURL() string {
+	if c.Auth.AppURL != "" {
+		return strings.TrimRight(c.Auth.AppURL, "/")
+	}
+	host, port, err := net.SplitHostPort(c.API.Addr)
+	if err != nil {
+		return "http://" + c.API.Addr
+	}
+	if address, err := netip.ParseAddr(host); host == "" || err == nil && (address.IsLoopback() || address.IsUnspecified()) {
+		host = "localhost"
+	}
+	return "http://" + net.JoinHostPort(host, port)
 }
 
 // SiteURL is where a worker name answers.

@@ -64,9 +64,29 @@ const (
 	CodeDomainNotFound   Code = "DOMAIN_NOT_FOUND"
 	CodeVariableNotFound Code = "VARIABLE_NOT_FOUND"
 	CodeRolloutNotFound  Code = "ROLLOUT_NOT_FOUND"
-	CodeCertificate      Code = "CERTIFICATE_UNAVAILABLE"
-	CodeDispatcher       Code = "DISPATCHER_UNAVAILABLE"
-	CodeInternal         Code = "INTERNAL_ERROR"
+
+	CodeOrganizationNotFound Code = "ORGANIZATION_NOT_FOUND"
+	CodeMemberNotFound       Code = "MEMBER_NOT_FOUND"
+	CodeInvitationNotFound   Code = "INVITATION_NOT_FOUND"
+	CodeTokenNotFound        Code = "TOKEN_NOT_FOUND"
+	CodeSessionNotFound      Code = "SESSION_NOT_FOUND"
+	CodeWebhookNotFound      Code = "WEBHOOK_NOT_FOUND"
+	CodeDeliveryNotFound     Code = "DELIVERY_NOT_FOUND"
+	// CodeLastOwner refuses what would leave an organization without an owner.
+	CodeLastOwner Code = "LAST_OWNER"
+	// CodePreconditionFailed says that what If-Match names is not how it is now
+	// (RFC 9110 §13.1.1).
+	CodePreconditionFailed Code = "PRECONDITION_FAILED"
+	// CodeCrossSite refuses a request that another site's page made a browser send.
+	CodeCrossSite Code = "CROSS_SITE_REQUEST"
+	// The answers to a device that waits for its person (RFC 8628 §3.5).
+	CodeAuthorizationPending Code = "AUTHORIZATION_PENDING"
+	CodeSlowDown             Code = "SLOW_DOWN"
+	CodeAccessDenied         Code = "ACCESS_DENIED"
+	CodeExpiredToken         Code = "EXPIRED_TOKEN"
+	CodeCertificate          Code = "CERTIFICATE_UNAVAILABLE"
+	CodeDispatcher           Code = "DISPATCHER_UNAVAILABLE"
+	CodeInternal             Code = "INTERNAL_ERROR"
 )
 
 type codeRow struct {
@@ -113,9 +133,25 @@ var codeTable = map[Code]codeRow{
 	CodeDomainNotFound:     {http.StatusNotFound, ClassUser},
 	CodeVariableNotFound:   {http.StatusNotFound, ClassUser},
 	CodeRolloutNotFound:    {http.StatusNotFound, ClassUser},
-	CodeCertificate:        {http.StatusServiceUnavailable, ClassPlatform},
-	CodeDispatcher:         {http.StatusServiceUnavailable, ClassPlatform},
-	CodeInternal:           {http.StatusInternalServerError, ClassPlatform},
+
+	CodeOrganizationNotFound: {http.StatusNotFound, ClassUser},
+	CodeMemberNotFound:       {http.StatusNotFound, ClassUser},
+	CodeInvitationNotFound:   {http.StatusNotFound, ClassUser},
+	CodeTokenNotFound:        {http.StatusNotFound, ClassUser},
+	CodeSessionNotFound:      {http.StatusNotFound, ClassUser},
+	CodeWebhookNotFound:      {http.StatusNotFound, ClassUser},
+	CodeDeliveryNotFound:     {http.StatusNotFound, ClassUser},
+	CodeLastOwner:            {http.StatusConflict, ClassUser},
+	CodePreconditionFailed:   {http.StatusPreconditionFailed, ClassUser},
+	CodeCrossSite:            {http.StatusForbidden, ClassUser},
+	CodeAuthorizationPending: {http.StatusBadRequest, ClassUser},
+	CodeSlowDown:             {http.StatusBadRequest, ClassUser},
+	CodeAccessDenied:         {http.StatusBadRequest, ClassUser},
+	CodeExpiredToken:         {http.StatusBadRequest, ClassUser},
+
+	CodeCertificate: {http.StatusServiceUnavailable, ClassPlatform},
+	CodeDispatcher:  {http.StatusServiceUnavailable, ClassPlatform},
+	CodeInternal:    {http.StatusInternalServerError, ClassPlatform},
 }
 
 // HTTPStatus is the status an answer with this code carries; an unknown code is 500.

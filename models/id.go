@@ -14,6 +14,13 @@ const (
 	PrefixProject      = "prj"
 	PrefixDeployment   = "dep"
 	PrefixRelease      = "rel"
+	PrefixSession      = "ses"
+	PrefixAccount      = "acc"
+	PrefixInvitation   = "inv"
+	PrefixAudit        = "aud"
+	PrefixWebhook      = "whk"
+	PrefixEvent        = "evt"
+	PrefixDelivery     = "dlv"
 )
 
 var idEncoding = base32.NewEncoding("abcdefghijklmnopqrstuvwxyz234567").WithPadding(base32.NoPadding)

@@ -2,54 +2,10 @@ package models
 
 import (
 	"context"
-	"crypto/rand"
-	"crypto/sha256"
-	"encoding/base64"
 	"time"
 
 	"gorm.io/gorm"
 )
-
-// Identity is who a request acts as.
-type Identity struct {
-	UserID         string
-	OrganizationID string
-	TokenID        string
-}
-
-// tokenPrefix lets people and secret scanners tell what the string is.
-const tokenPrefix = "slp_"
-
-func hashToken(secret string) []byte {
-	sum := sha256.Sum256([]byte(secret))
-	return sum[:]
-}
-
-// CreateToken makes an API token and returns its secret, which is shown this
-// once: the row keeps a hash. 256 random bits need no slow hash.
-func (s *Store) CreateToken(ctx context.Context, organizationID, userID, name string) (string, error) {
-	var raw [32]byte
-	_, _ = rand.Read(raw[:])
-	secret := tokenPrefix + base64.RawURLEncoding.EncodeToString(raw[:])
-	row := Token{ID: NewID(PrefixToken), Hash: hashToken(secret), OrganizationID: organizationID, UserID: userID, Name: name, CreatedAt: time.Now().UTC()}
-	if err := s.with(ctx).Create(&row).Error; err != nil {
-		return "", dbError(err)
-	}
-	return secret, nil
-}
-
-// Authenticate finds who a token belongs to. Unknown, expired and revoked
-// tokens are the same CodeUnauthorized.
-func (s *Store) Authenticate(ctx context.Context, secret string) (Identity, error) {
-	var row Token
-	err := s.with(ctx).
-		Where("hash = ? AND revoked_at IS NULL AND (expires_at IS NULL OR expires_at > now())", hashToken(secret)).
-		Take(&row).Error
-	if err != nil {
-		return Identity{}, notFound(err, Errorf(CodeUnauthorized, "The token is not valid. Use the token from .slipway/credentials.json or ask an administrator for one."))
-	}
-	return Identity{UserID: row.UserID, OrganizationID: row.OrganizationID, TokenID: row.ID}, nil
-}
 
 // EnsureOwner makes, once, an organization with one user who owns it, and
 // returns both. It is how a first start gets somebody to act as.
@@ -79,7 +35,7 @@ func (s *Store) EnsureOwner(ctx context.Context, organizationName, email string)
 			return err
 		}
 		id = Identity{UserID: user.ID, OrganizationID: org.ID}
-		return tx.Create(&Membership{OrganizationID: org.ID, UserID: user.ID, Role: "owner", CreatedAt: time.Now().UTC()}).Error
+		return tx.Create(&Membership{OrganizationID: org.ID, UserID: user.ID, Role: RoleOwner, CreatedAt: time.Now().UTC()}).Error
 	})
 	return id, dbError(err)
 }

@@ -28,15 +28,27 @@ func (s *Store) Project(ctx context.Context, organizationID, id string) (Project
 	return row, notFound(err, Errorf(CodeProjectNotFound, "There is no project %q in this organization.", id))
 }
 
-// Projects lists an organization's projects, newest first, after the one with
-// the id given ("" from the start).
-func (s *Store) Projects(ctx context.Context, organizationID, after string, limit int) ([]Project, error) {
-	query := s.with(ctx).Where("organization_id = ?", organizationID)
-	if after != "" {
-		query = query.Where("(created_at, id) < (SELECT created_at, id FROM projects WHERE id = ?)", after)
+// ProjectFilter narrows Projects.
+type ProjectFilter struct {
+	OrganizationID string
+	// ProjectID leaves only that one; "" is all.
+	ProjectID string
+	// After is the id of the last one of the page before; "" from the start.
+	After string
+	Limit int
+}
+
+// Projects lists an organization's projects, newest first.
+func (s *Store) Projects(ctx context.Context, f ProjectFilter) ([]Project, error) {
+	query := s.with(ctx).Where("organization_id = ?", f.OrganizationID)
+	if f.ProjectID != "" {
+		query = query.Where("id = ?", f.ProjectID)
+	}
+	if f.After != "" {
+		query = query.Where("(created_at, id) < (SELECT created_at, id FROM projects WHERE id = ?)", f.After)
 	}
 	var rows []Project
-	err := query.Order("created_at DESC, id DESC").Limit(limit).Find(&rows).Error
+	err := query.Order("created_at DESC, id DESC").Limit(f.Limit).Find(&rows).Error
 	return rows, dbError(err)
 }
 

@@ -18,30 +18,21 @@ type Organization struct {
 
 // User is a person or a service that acts.
 type User struct {
-	ID        string
-	Email     string
-	Name      string
-	CreatedAt time.Time
+	ID            string
+	Email         string
+	EmailVerified bool
+	Name          string
+	Image         string
+	CreatedAt     time.Time
+	UpdatedAt     time.Time
 }
 
 // Membership gives a user a role in an organization.
 type Membership struct {
 	OrganizationID string `gorm:"primaryKey"`
 	UserID         string `gorm:"primaryKey"`
-	Role           string
+	Role           Role
 	CreatedAt      time.Time
-}
-
-// Token is an API token; only the SHA-256 of its secret is kept.
-type Token struct {
-	ID             string
-	Hash           []byte
-	OrganizationID string
-	UserID         string
-	Name           string
-	CreatedAt      time.Time
-	ExpiresAt      *time.Time
-	RevokedAt      *time.Time
 }
 
 // Project is a worker name with its source and what is live.

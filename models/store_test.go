@@ -67,7 +67,7 @@ func TestEnsureOwner_givesTheSameOwnerAgain(t *testing.T) {
 
 func TestAuthenticate_knowsOnlyTheSecretsItGaveOut(t *testing.T) {
 	store, id := openStore(t)
-	secret, err := store.CreateToken(t.Context(), id.OrganizationID, id.UserID, "test")
+	_, secret, err := store.CreateToken(t.Context(), models.NewToken{OrganizationID: id.OrganizationID, UserID: id.UserID, Name: "test"})
 	require.NoError(t, err)
 	got, err := store.Authenticate(t.Context(), secret)
 	require.NoError(t, err)

@@ -9,6 +9,7 @@ import (
 
 	"github.com/slipwayhq/slipway/cli"
 	"github.com/slipwayhq/slipway/dev"
+	"github.com/slipwayhq/slipway/models"
 )
 
 // bootstrapCommand makes the first organization of an installation.
@@ -44,7 +45,7 @@ func (p *platform) bootstrap(ctx context.Context, organization, email string) (d
 	if err != nil {
 		return dev.Credentials{}, err
 	}
-	token, err := p.store.CreateToken(ctx, owner.OrganizationID, owner.UserID, "bootstrap")
+	_, token, err := p.store.CreateToken(ctx, models.NewToken{OrganizationID: owner.OrganizationID, UserID: owner.UserID, Name: "bootstrap"})
 	if err != nil {
 		return dev.Credentials{}, err
 	}

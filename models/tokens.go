@@ -1,0 +1,109 @@
+package models
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/base64"
+	"time"
+)
+
+// Token is an API token; only the SHA-256 of its secret is kept.
+type Token struct {
+	ID             string
+	Hash           []byte
+	OrganizationID string
+	// UserID made it; it may do no more than that person's role.
+	UserID string
+	Name   string
+	// Prefix is how the secret begins, for people to know it by.
+	Prefix string
+	Scope  Scope
+	// ProjectID limits it to one project; nil is all.
+	ProjectID  *string
+	CreatedAt  time.Time
+	LastUsedAt *time.Time
+	ExpiresAt  *time.Time
+	RevokedAt  *time.Time
+}
+
+const (
+	// tokenPrefix lets people and secret scanners tell what the string is.
+	tokenPrefix = "slp_"
+	// shownPrefix is how much of a secret a row keeps, 36 bits of 256.
+	shownPrefix = len(tokenPrefix) + 6
+)
+
+// HashSecret is what is kept of a random secret. 256 random bits need no slow hash.
+func HashSecret(secret string) []byte {
+	sum := sha256.Sum256([]byte(secret))
+	return sum[:]
+}
+
+// NewSecret makes a secret of 256 random bits in base64url behind a prefix.
+func NewSecret(prefix string) string {
+	var raw [32]byte
+	_, _ = rand.Read(raw[:])
+	return prefix + base64.RawURLEncoding.EncodeToString(raw[:])
+}
+
+// NewToken is what it takes to make an API token.
+type NewToken struct {
+	OrganizationID string
+	UserID         string
+	Name           string
+	// Scope is ScopeAdmin when empty.
+	Scope Scope
+	// ProjectID limits it to one project; "" is all.
+	ProjectID string
+	// ExpiresAt ends it; nil is never.
+	ExpiresAt *time.Time
+}
+
+// CreateToken makes an API token and returns its secret, which is shown this
+// once.
+func (s *Store) CreateToken(ctx context.Context, n NewToken) (row Token, secret string, err error) {
+	secret = NewSecret(tokenPrefix)
+	row = Token{
+		ID: NewID(PrefixToken), Hash: HashSecret(secret), OrganizationID: n.OrganizationID, UserID: n.UserID, Name: n.Name,
+		Prefix: secret[:shownPrefix], Scope: n.Scope, CreatedAt: time.Now().UTC(), ExpiresAt: n.ExpiresAt,
+	}
+	if row.Scope == "" {
+		row.Scope = ScopeAdmin
+	}
+	if n.ProjectID != "" {
+		row.ProjectID = &n.ProjectID
+	}
+	return row, secret, dbError(s.with(ctx).Create(&row).Error)
+}
+
+// Authenticate finds who a token belongs to. Unknown, expired and revoked
+// tokens, and those of somebody who is no member any more, are the same
+// CodeUnauthorized.
+func (s *Store) Authenticate(ctx context.Context, secret string) (Identity, error) {
+	var row struct {
+		ID, OrganizationID, UserID, ProjectID string
+		Role                                  Role
+		Scope                                 Scope
+		Stale                                 bool
+	}
+	err := s.with(ctx).Raw(`SELECT t.id, t.organization_id, t.user_id, coalesce(t.project_id, '') AS project_id, t.scope, m.role,
+			t.last_used_at IS NULL OR t.last_used_at < now() - interval '1 minute' AS stale
+		FROM tokens t JOIN memberships m ON m.organization_id = t.organization_id AND m.user_id = t.user_id
+		WHERE t.hash = ? AND t.revoked_at IS NULL AND (t.expires_at IS NULL OR t.expires_at > now())`, HashSecret(secret)).Scan(&row).Error
+	if err != nil {
+		return Identity{}, dbError(err)
+	}
+	if row.ID == "" {
+		return Identity{}, Errorf(CodeUnauthorized, "The token is not valid: it is unknown, has expired or was revoked. Run `slipway login`, or make a new one.")
+	}
+	if row.Stale {
+		// Once a minute is enough for people and costs busy tokens nothing.
+		if err := s.with(ctx).Exec("UPDATE tokens SET last_used_at = now() WHERE id = ?", row.ID).Error; err != nil {
+			return Identity{}, dbError(err)
+		}
+	}
+	return Identity{
+		UserID: row.UserID, OrganizationID: row.OrganizationID, Role: row.Role, TokenID: row.ID, Scope: row.Scope, ProjectID: row.ProjectID,
+	}, nil
+}
