@@ -210,7 +210,7 @@ func TestStream_endsWhenTheServerCloses(t *testing.T) {
 	begin := time.Now()
 	cancel()
 	require.NoError(t, <-done)
-	require.Less(t, time.Since(begin), 5*time.Second)
+	require.Less(t, time.Since(begin), 9*time.Second, "it was told, not cut off after ten seconds")
 	for range events {
 		t.Log("drained")
 	}

@@ -73,7 +73,7 @@ func TestErrors_aDatabaseThatHangsIs503InTime(t *testing.T) {
 		require.NoError(t, err)
 		begin := time.Now()
 		g.do("GET", path, nil).failed(models.CodeDatabase)
-		require.Less(t, time.Since(begin), 5*time.Second)
+		require.Less(t, time.Since(begin), 20*time.Second)
 	}
 	require.NoError(t, tx.Rollback(t.Context()))
 	require.Equal(t, 200, g.do("GET", "/projects", nil).status)

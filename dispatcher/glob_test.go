@@ -22,7 +22,7 @@ func TestMatchGlob_isAnchoredAndCrossesSlashes(t *testing.T) {
 	}
 	began := time.Now()
 	require.False(t, matchGlob(strings.Repeat("a*", 50)+"b", strings.Repeat("a", 32<<10)))
-	require.Less(t, time.Since(began), time.Second)
+	require.Less(t, time.Since(began), 20*time.Second, "backtracking would take longer than the universe lasts")
 }
 
 func FuzzMatchGlob(f *testing.F) {
