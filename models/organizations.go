@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"gorm.io/gorm"
+	"gorm.io/gorm/clause"
 )
 
 // EnsureOwner makes, once, an organization with one user who owns it, and
@@ -26,18 +27,35 @@ func (s *Store) EnsureOwner(ctx context.Context, organizationName, email string)
 			id = Identity{UserID: member.UserID, OrganizationID: member.OrganizationID}
 			return nil
 		}
-		org := Organization{ID: NewID(PrefixOrganization), Name: organizationName}
 		user := User{ID: NewID(PrefixUser), Email: email, CreatedAt: time.Now().UTC()}
-		if err := tx.Select("ID", "Name").Create(&org).Error; err != nil {
-			return err
-		}
 		if err := tx.Create(&user).Error; err != nil {
 			return err
 		}
+		org, err := createOrganization(tx, organizationName, user.ID)
 		id = Identity{UserID: user.ID, OrganizationID: org.ID}
-		return tx.Create(&Membership{OrganizationID: org.ID, UserID: user.ID, Role: RoleOwner, CreatedAt: time.Now().UTC()}).Error
+		return err
 	})
 	return id, dbError(err)
+}
+
+// CreateOrganization makes an organization that the user owns.
+func (s *Store) CreateOrganization(ctx context.Context, name, ownerID string) (Organization, error) {
+	var org Organization
+	err := s.with(ctx).Transaction(func(tx *gorm.DB) (err error) {
+		org, err = createOrganization(tx, name, ownerID)
+		return err
+	})
+	return org, dbError(err)
+}
+
+// createOrganization is the one place where organizations come to be.
+func createOrganization(tx *gorm.DB, name, ownerID string) (Organization, error) {
+	org := Organization{ID: NewID(PrefixOrganization), Name: name}
+	if err := tx.Clauses(clause.Returning{}).Select("ID", "Name").Create(&org).Error; err != nil {
+		return Organization{}, err
+	}
+	member := Membership{OrganizationID: org.ID, UserID: ownerID, Role: RoleOwner, CreatedAt: time.Now().UTC()}
+	return org, tx.Create(&member).Error
 }
 
 // Organization reads one row; CodeNotFound when there is none.
