@@ -46,8 +46,11 @@ type Project struct {
 	LastSequence   int64
 	HighWaterMark  int64
 	LiveReleaseID  string
-	CreatedAt      time.Time
-	UpdatedAt      time.Time
+	// Version is another after every change that clients can see; the database
+	// counts it.
+	Version   int64 `gorm:"default:1"`
+	CreatedAt time.Time
+	UpdatedAt time.Time
 }
 
 // Deployment is one attempt to bring a source live; its id is the workflow id.
