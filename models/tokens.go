@@ -6,6 +6,8 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"time"
+
+	"gorm.io/gorm"
 )
 
 // Token is an API token; only the SHA-256 of its secret is kept.
@@ -60,9 +62,30 @@ type NewToken struct {
 	ExpiresAt *time.Time
 }
 
+// MaxTokens bounds the tokens of an organization that still count.
+const MaxTokens = 1000
+
 // CreateToken makes an API token and returns its secret, which is shown this
-// once.
+// once. CodeQuotaExceeded with MaxTokens; the bound is not exact under
+// concurrency.
 func (s *Store) CreateToken(ctx context.Context, n NewToken) (row Token, secret string, err error) {
+	var count int64
+	err = s.with(ctx).Model(&Token{}).Where("organization_id = ? AND "+tokenCounts, n.OrganizationID).Count(&count).Error
+	if err != nil {
+		return Token{}, "", dbError(err)
+	}
+	if count >= MaxTokens {
+		return Token{}, "", Errorf(CodeQuotaExceeded, "The organization has %d tokens, the most there can be. Revoke some first.", count).
+			WithDetails(map[string]any{"limit": MaxTokens, "used": count})
+	}
+	row, secret = newToken(n)
+	return row, secret, dbError(s.with(ctx).Create(&row).Error)
+}
+
+// tokenCounts is the condition of a token that still lets somebody in.
+const tokenCounts = "revoked_at IS NULL AND (expires_at IS NULL OR expires_at > now())"
+
+func newToken(n NewToken) (row Token, secret string) {
 	secret = NewSecret(tokenPrefix)
 	row = Token{
 		ID: NewID(PrefixToken), Hash: HashSecret(secret), OrganizationID: n.OrganizationID, UserID: n.UserID, Name: n.Name,
@@ -74,8 +97,62 @@ func (s *Store) CreateToken(ctx context.Context, n NewToken) (row Token, secret 
 	if n.ProjectID != "" {
 		row.ProjectID = &n.ProjectID
 	}
-	return row, secret, dbError(s.with(ctx).Create(&row).Error)
+	return row, secret
 }
+
+// TokenFilter narrows Tokens.
+type TokenFilter struct {
+	OrganizationID string
+	// UserID leaves those this user made; "" is all.
+	UserID string
+	// ProjectID leaves those limited to that project; "" is all.
+	ProjectID string
+	// After is the id of the last one of the page before; "" from the start.
+	After string
+	Limit int
+}
+
+// Tokens lists an organization's tokens that are not revoked, newest first;
+// expired ones are among them.
+func (s *Store) Tokens(ctx context.Context, f TokenFilter) ([]Token, error) {
+	query := f.narrow(s.with(ctx))
+	if f.After != "" {
+		query = query.Where("(created_at, id) < (SELECT created_at, id FROM tokens WHERE id = ?)", f.After)
+	}
+	var rows []Token
+	err := query.Order("created_at DESC, id DESC").Limit(f.Limit).Find(&rows).Error
+	return rows, dbError(err)
+}
+
+// Token reads one that the filter lets through; CodeTokenNotFound.
+func (s *Store) Token(ctx context.Context, id string, f TokenFilter) (Token, error) {
+	var row Token
+	err := f.narrow(s.with(ctx)).Where("id = ?", id).Take(&row).Error
+	return row, notFound(err, errNoToken(id))
+}
+
+// RevokeToken ends a token that the filter lets through, from the next request
+// on; CodeTokenNotFound.
+func (s *Store) RevokeToken(ctx context.Context, id string, f TokenFilter) error {
+	result := f.narrow(s.with(ctx).Model(&Token{})).Where("id = ?", id).Update("revoked_at", time.Now().UTC())
+	if result.Error == nil && result.RowsAffected == 0 {
+		return errNoToken(id)
+	}
+	return dbError(result.Error)
+}
+
+func (f TokenFilter) narrow(query *gorm.DB) *gorm.DB {
+	query = query.Where("organization_id = ? AND revoked_at IS NULL", f.OrganizationID)
+	if f.UserID != "" {
+		query = query.Where("user_id = ?", f.UserID)
+	}
+	if f.ProjectID != "" {
+		query = query.Where("project_id = ?", f.ProjectID)
+	}
+	return query
+}
+
+func errNoToken(id string) *Error { return Errorf(CodeTokenNotFound, "There is no token %q.", id) }
 
 // Authenticate finds who a token belongs to. Unknown, expired and revoked
 // tokens, and those of somebody who is no member any more, are the same

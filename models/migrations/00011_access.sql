@@ -41,7 +41,13 @@ CREATE TABLE device_grants (
 );
 CREATE INDEX device_grants_by_end ON device_grants (expires_at);
 
+-- Files of an organization that has ended may be left on a host under its user
+-- ids, which therefore nobody else gets.
+ALTER TABLE uid_slots DROP CONSTRAINT uid_slots_organization_id_fkey;
+
 -- +goose Down
+DELETE FROM uid_slots WHERE organization_id NOT IN (SELECT id FROM organizations);
+ALTER TABLE uid_slots ADD FOREIGN KEY (organization_id) REFERENCES organizations ON DELETE CASCADE;
 DROP TABLE device_grants, invitations;
 ALTER TABLE tokens DROP COLUMN prefix, DROP COLUMN scope, DROP COLUMN project_id, DROP COLUMN last_used_at;
 DROP INDEX memberships_by_user;

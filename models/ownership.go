@@ -1,0 +1,101 @@
+package models
+
+import (
+	"context"
+	"time"
+
+	"gorm.io/gorm"
+)
+
+// MaxOwned bounds the organizations one person owns: each has quotas of its own.
+const MaxOwned = 20
+
+// OwnOrganization is an organization as one of its members sees it.
+type OwnOrganization struct {
+	ID        string
+	Name      string
+	Role      Role
+	CreatedAt time.Time
+}
+
+func errNoOrganization(id string) *Error {
+	return Errorf(CodeOrganizationNotFound, "There is no organization %q that you belong to.", id)
+}
+
+// FoundOrganization is CreateOrganization for somebody who asks for one.
+// CodeQuotaExceeded when they own MaxOwned already.
+func (s *Store) FoundOrganization(ctx context.Context, userID, name string) (Organization, error) {
+	var row Organization
+	err := s.with(ctx).Transaction(func(tx *gorm.DB) error {
+		// Two requests of one person wait for each other here.
+		if err := tx.Exec("SELECT 1 FROM users WHERE id = ? FOR NO KEY UPDATE", userID).Error; err != nil {
+			return err
+		}
+		var owned int64
+		if err := tx.Model(&Membership{}).Where("user_id = ? AND role = ?", userID, RoleOwner).Count(&owned).Error; err != nil {
+			return err
+		}
+		if owned >= MaxOwned {
+			return Errorf(CodeQuotaExceeded, "A person owns at most %d organizations.", MaxOwned).
+				WithDetails(map[string]any{"limit": MaxOwned, "used": owned})
+		}
+		var err error
+		row, err = createOrganization(tx, name, userID)
+		return err
+	})
+	return row, dbError(err)
+}
+
+// OrganizationsOf lists a person's organizations, those joined first first.
+func (s *Store) OrganizationsOf(ctx context.Context, userID string) ([]OwnOrganization, error) {
+	var rows []OwnOrganization
+	err := s.with(ctx).Raw(`SELECT o.id, o.name, m.role, o.created_at FROM memberships m JOIN organizations o ON o.id = m.organization_id
+		WHERE m.user_id = ? ORDER BY m.created_at, o.id`, userID).Scan(&rows).Error
+	return rows, dbError(err)
+}
+
+// RenameOrganization gives it another name; CodeOrganizationNotFound.
+func (s *Store) RenameOrganization(ctx context.Context, id, name string) error {
+	result := s.with(ctx).Model(&Organization{}).Where("id = ?", id).Update("name", name)
+	if result.Error == nil && result.RowsAffected == 0 {
+		return errNoOrganization(id)
+	}
+	return dbError(result.Error)
+}
+
+// DeleteOrganization ends an organization with its members, tokens and
+// invitations. CodeConflict while it has projects: a project's end is a deletion
+// of its own, with what it runs. CodeOrganizationNotFound.
+func (s *Store) DeleteOrganization(ctx context.Context, id string) error {
+	return dbError(s.with(ctx).Transaction(func(tx *gorm.DB) error {
+		// A project made at this moment refers to the row and waits.
+		if err := lockOrganization(tx, id, "UPDATE"); err != nil {
+			return err
+		}
+		var projects int64
+		if err := tx.Model(&Project{}).Where("organization_id = ?", id).Count(&projects).Error; err != nil {
+			return err
+		}
+		if projects > 0 {
+			return Errorf(CodeConflict, "The organization has %d projects. Delete or transfer them first.", projects).
+				WithDetails(map[string]any{"projects": projects})
+		}
+		if err := tx.Exec("UPDATE sessions SET organization_id = '' WHERE organization_id = ?", id).Error; err != nil {
+			return err
+		}
+		return tx.Where("id = ?", id).Delete(&Organization{}).Error
+	}))
+}
+
+// lockOrganization holds an organization's row until the transaction ends, with
+// the strength of FOR; CodeOrganizationNotFound.
+func lockOrganization(tx *gorm.DB, id, strength string) error {
+	var found []string
+	if err := tx.Raw("SELECT id FROM organizations WHERE id = ? FOR "+strength, id).Scan(&found).Error; err != nil {
+		return err
+	}
+	if len(found) == 0 {
+		return errNoOrganization(id)
+	}
+	return nil
+}
