@@ -1,0 +1,54 @@
+package metrics
+
+import (
+	"context"
+	"errors"
+	"net"
+	"net/http"
+	"net/http/pprof"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+	"github.com/sirupsen/logrus"
+)
+
+// scrapeTimeout bounds one answer, so that a database that hangs does not pile
+// up scrapes behind it.
+const scrapeTimeout = 20 * time.Second
+
+// Handler answers GET /metrics, and Go's profiles at /debug/pprof/. It is for a
+// private address: a profile shows what the process has in memory. What cannot be
+// gathered is left out of an answer and logged.
+func Handler(gatherer prometheus.Gatherer, log logrus.FieldLogger) http.Handler {
+	mux := http.NewServeMux()
+	mux.Handle("GET /metrics", promhttp.HandlerFor(gatherer, promhttp.HandlerOpts{
+		ErrorLog: errorLog{log}, ErrorHandling: promhttp.ContinueOnError, MaxRequestsInFlight: 4, Timeout: scrapeTimeout,
+	}))
+	mux.HandleFunc("GET /debug/pprof/", pprof.Index)
+	mux.HandleFunc("GET /debug/pprof/cmdline", pprof.Cmdline)
+	mux.HandleFunc("GET /debug/pprof/profile", pprof.Profile)
+	mux.HandleFunc("GET /debug/pprof/symbol", pprof.Symbol)
+	mux.HandleFunc("GET /debug/pprof/trace", pprof.Trace)
+	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, _ *http.Request) {
+		_, _ = w.Write([]byte("Slipway: /metrics for Prometheus, /debug/pprof/ for profiles.\n"))
+	})
+	return mux
+}
+
+// Serve answers with a handler on a listener until ctx ends.
+func Serve(ctx context.Context, listener net.Listener, handler http.Handler) error {
+	server := &http.Server{Handler: handler, ReadHeaderTimeout: 10 * time.Second, IdleTimeout: 2 * time.Minute, MaxHeaderBytes: 16 << 10}
+	stop := context.AfterFunc(ctx, func() { _ = server.Close() })
+	defer stop()
+	if err := server.Serve(listener); !errors.Is(err, http.ErrServerClosed) {
+		return err
+	}
+	return nil
+}
+
+// errorLog takes what cannot be gathered.
+type errorLog struct{ log logrus.FieldLogger }
+
+// Println logs one line.
+func (l errorLog) Println(v ...any) { l.log.WithField("cause", v).Warn("some metrics cannot be gathered") }
