@@ -312,7 +312,7 @@ func TestCleanup_settlesOnceAndLeavesOneNotice(t *testing.T) {
 	notices, err := b.Store.Outbox(t.Context(), in.Deployment.DeploymentID)
 	require.NoError(t, err)
 	require.Len(t, notices, 1)
-	require.Equal(t, "deployment.succeeded", notices[0].Kind)
+	require.Equal(t, models.EventDeploymentSucceeded, notices[0].Kind)
 	row, err := b.Store.Deployment(t.Context(), in.Deployment.DeploymentID)
 	require.NoError(t, err)
 	log, err := blob.ReadAll(t.Context(), b.Blobs, blob.Key{Scope: b.id.OrganizationID, Digest: row.LogDigest}, 1<<20)

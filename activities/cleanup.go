@@ -26,15 +26,7 @@ func (a *Activities) Cleanup(ctx context.Context, in models.StepInput) error {
 	if err := a.closeLog(ctx, d.OrgID, d.DeploymentID); err != nil {
 		return err
 	}
-	kind := "deployment.failed"
-	if in.Outcome.Status() == models.StatusCompleted {
-		kind = "deployment.succeeded"
-	}
-	notice := map[string]any{"deploymentId": d.DeploymentID, "projectId": d.ProjectID, "organizationId": d.OrgID, "outcome": in.Outcome}
-	if in.Deploy != nil {
-		notice["releaseId"], notice["url"] = in.Deploy.ReleaseID, in.Deploy.URL
-	}
-	return a.Store.WriteOutbox(ctx, d.DeploymentID, kind, notice)
+	return a.Store.WriteOutbox(ctx, models.EndEvent(in))
 }
 
 // settleQuota counts a deployment that succeeded or that the user failed; one

@@ -3,10 +3,10 @@ package models
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"time"
 
 	"gorm.io/gorm"
-	"gorm.io/gorm/clause"
 )
 
 // NewDeployment is what it takes to write a deployment's row.
@@ -20,7 +20,8 @@ type NewDeployment struct {
 }
 
 // CreateDeployment writes the row, queued, before its workflow is started, and
-// gives it the project's next sequence. With an idempotency key that was used
+// gives it the project's next sequence. The same transaction reserves it out of the
+// organization's quota: CodeQuotaExceeded with the numbers. With an idempotency key that was used
 // before, it returns the earlier deployment and created false, or
 // CodeIdempotency when the body was another.
 func (s *Store) CreateDeployment(ctx context.Context, n NewDeployment) (row Deployment, created bool, err error) {
@@ -36,6 +37,9 @@ func (s *Store) CreateDeployment(ctx context.Context, n NewDeployment) (row Depl
 				return err
 			}
 		}
+		if err := reserve(tx, n.Input.OrgID, n.Input.DeploymentID, n.Input.FromReleaseID == ""); err != nil {
+			return err
+		}
 		err := tx.Raw("UPDATE projects SET last_sequence = last_sequence + 1 WHERE id = ? AND organization_id = ? RETURNING last_sequence",
 			n.Input.ProjectID, n.Input.OrgID).Row().Scan(&n.Input.Sequence)
 		if err != nil {
@@ -49,6 +53,9 @@ func (s *Store) CreateDeployment(ctx context.Context, n NewDeployment) (row Depl
 			return err
 		}
 		created = true
+		if err := tell(tx, queuedEvent(row, n.Input)); err != nil {
+			return err
+		}
 		if n.IdempotencyKey == "" {
 			return nil
 		}
@@ -147,9 +154,35 @@ func (d Deployment) RecordedStatus() (Status, error) {
 	return st, nil
 }
 
-// RecordStatus projects a status onto its row. A version that is not newer than
-// the row's changes nothing, so late and repeated calls are harmless.
+// RecordStatus projects a status onto its row, and tells webhooks that ask for it
+// what has changed. A version that is not newer than the row's changes nothing,
+// so late and repeated calls are harmless.
 func (s *Store) RecordStatus(ctx context.Context, st Status) error {
+	wants, err := wantsSteps(s.with(ctx), st.DeploymentID)
+	if err != nil {
+		return dbError(err)
+	}
+	if !wants {
+		return dbError(recordStatus(s.with(ctx), st))
+	}
+	return dbError(s.with(ctx).Transaction(func(tx *gorm.DB) error {
+		var row Deployment
+		err := tx.Raw("SELECT * FROM deployments WHERE id = ? AND state_version < ? AND finished_at IS NULL FOR UPDATE", st.DeploymentID, st.Version).Scan(&row).Error
+		if err != nil || row.ID == "" {
+			return err
+		}
+		if err := recordStatus(tx, st); err != nil {
+			return err
+		}
+		events, err := statusEvents(row, st)
+		for _, e := range events {
+			err = errors.Join(err, tell(tx, e))
+		}
+		return err
+	}))
+}
+
+func recordStatus(tx *gorm.DB, st Status) error {
 	state, err := json.Marshal(st)
 	if err != nil {
 		return err
@@ -162,8 +195,8 @@ func (s *Store) RecordStatus(ctx context.Context, st Status) error {
 	if st.Outcome.Final() && st.Progress == ProgressDone {
 		values["finished_at"] = st.Timestamp
 	}
-	return dbError(s.with(ctx).Model(&Deployment{}).Where("id = ? AND state_version < ? AND finished_at IS NULL", st.DeploymentID, st.Version).
-		Updates(values).Error)
+	return tx.Model(&Deployment{}).Where("id = ? AND state_version < ? AND finished_at IS NULL", st.DeploymentID, st.Version).
+		Updates(values).Error
 }
 
 // MarkStarted notes the run id of the workflow, so that the reconciler lets it be.
@@ -204,36 +237,6 @@ func (s *Store) CacheOutput(ctx context.Context, organizationID, key, outputDige
 // ForgetOutput drops a cached output that turned out to be incomplete.
 func (s *Store) ForgetOutput(ctx context.Context, organizationID, key string) error {
 	return dbError(s.with(ctx).Exec("DELETE FROM build_cache WHERE organization_id = ? AND key = ?", organizationID, key).Error)
-}
-
-// OutboxEntry is a notice to be delivered, written once per deployment and kind.
-type OutboxEntry struct {
-	ID           int64
-	Kind         string
-	DeploymentID string
-	Payload      json.RawMessage `gorm:"type:jsonb"`
-	CreatedAt    time.Time
-	DeliveredAt  *time.Time
-}
-
-// TableName is the table of the outbox.
-func (OutboxEntry) TableName() string { return "outbox" }
-
-// WriteOutbox adds a notice. A second one of the same kind changes nothing.
-func (s *Store) WriteOutbox(ctx context.Context, deploymentID, kind string, payload any) error {
-	data, err := json.Marshal(payload)
-	if err != nil {
-		return err
-	}
-	row := OutboxEntry{Kind: kind, DeploymentID: deploymentID, Payload: data, CreatedAt: time.Now().UTC()}
-	return dbError(s.with(ctx).Clauses(clause.OnConflict{DoNothing: true}).Create(&row).Error)
-}
-
-// Outbox lists the notices of a deployment, oldest first.
-func (s *Store) Outbox(ctx context.Context, deploymentID string) ([]OutboxEntry, error) {
-	var rows []OutboxEntry
-	err := s.with(ctx).Where("deployment_id = ?", deploymentID).Order("id").Find(&rows).Error
-	return rows, dbError(err)
 }
 
 // Touch notes that a deployment's workflow was seen running.

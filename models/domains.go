@@ -53,7 +53,8 @@ type Domain struct {
 // AddDomain claims a host for a project and returns the claim; claiming it again
 // returns the same one, and a failed one starts anew. CodeDomainUnavailable when
 // another project has proved that it owns the host, CodeValidation when the
-// project would have more than MaxDomains.
+// project would have more than MaxDomains, CodeQuotaExceeded when its
+// organization would have more than it may.
 func (s *Store) AddDomain(ctx context.Context, p Project, host string) (Domain, error) {
 	if err := s.CheckDomain(ctx, p.ID, host); err != nil {
 		return Domain{}, err
@@ -64,6 +65,10 @@ func (s *Store) AddDomain(ctx context.Context, p Project, host string) (Domain, 
 		Token: NewID("")[1:], CreatedAt: now, UpdatedAt: now,
 	}
 	err := s.with(ctx).Transaction(func(tx *gorm.DB) error {
+		quota, err := holdQuota(tx, p.OrganizationID)
+		if err != nil {
+			return err
+		}
 		if _, err := lockProject(tx, p.ID); err != nil {
 			return err
 		}
@@ -77,6 +82,17 @@ func (s *Store) AddDomain(ctx context.Context, p Project, host string) (Domain, 
 		}
 		if made.RowsAffected > 0 && n > MaxDomains {
 			return Errorf(CodeValidation, "A project has at most %d domains. Remove some first.", MaxDomains)
+		}
+		if made.RowsAffected > 0 {
+			// It is counted already.
+			if err := quota.admit(tx, ResourceDomains, 0); err != nil {
+				return err
+			}
+		}
+		if made.RowsAffected > 0 {
+			if err := tell(tx, domainEvent(EventDomainAdded, row)); err != nil {
+				return err
+			}
 		}
 		err := tx.Exec(`UPDATE domains SET status = 'pending', reason = '', workflow_run_id = '', updated_at = now()
 			WHERE project_id = ? AND host = ? AND status = 'failed'`, p.ID, host).Error
@@ -165,18 +181,32 @@ func (s *Store) NoteDomain(ctx context.Context, id, reason string) error {
 		Updates(map[string]any{"reason": reason, "updated_at": time.Now().UTC()}).Error)
 }
 
-// FailDomain ends a claim that has proved nothing in time.
+// FailDomain ends a claim that has proved nothing in time. Idempotent.
 func (s *Store) FailDomain(ctx context.Context, id, reason string) error {
-	return dbError(s.with(ctx).Model(&Domain{}).Where("id = ? AND status <> ?", id, DomainActive).
-		Updates(map[string]any{"status": DomainFailed, "reason": reason, "updated_at": time.Now().UTC()}).Error)
+	return dbError(s.with(ctx).Transaction(func(tx *gorm.DB) error {
+		return moveDomain(tx, id, EventDomainFailed, []DomainStatus{DomainPending, DomainVerified},
+			map[string]any{"status": DomainFailed, "reason": reason, "updated_at": time.Now().UTC()})
+	}))
+}
+
+// moveDomain changes a claim that has one of the statuses, and tells of it.
+func moveDomain(tx *gorm.DB, id string, kind EventKind, from []DomainStatus, values map[string]any) error {
+	var row Domain
+	moved := tx.Model(&row).Clauses(clause.Returning{}).Where("id = ? AND status IN ?", id, from).Updates(values)
+	if moved.Error != nil || moved.RowsAffected == 0 {
+		return moved.Error
+	}
+	return tell(tx, domainEvent(kind, row))
 }
 
 // VerifyDomain notes that the project owns the host. CodeDomainUnavailable when
 // another project was first.
 func (s *Store) VerifyDomain(ctx context.Context, id string) error {
 	now := time.Now().UTC()
-	err := s.with(ctx).Model(&Domain{}).Where("id = ? AND status = ?", id, DomainPending).
-		Updates(map[string]any{"status": DomainVerified, "verified_at": now, "updated_at": now}).Error
+	err := s.with(ctx).Transaction(func(tx *gorm.DB) error {
+		return moveDomain(tx, id, EventDomainVerified, []DomainStatus{DomainPending},
+			map[string]any{"status": DomainVerified, "verified_at": now, "updated_at": now})
+	})
 	if violates(err, "domains_owned") {
 		return Errorf(CodeDomainUnavailable, "Another project has proved that it owns this domain.")
 	}
@@ -192,8 +222,8 @@ func (s *Store) ActivateDomain(ctx context.Context, d Domain) error {
 			return err
 		}
 		now := time.Now().UTC()
-		err = tx.Model(&Domain{}).Where("id = ? AND status = ?", d.ID, DomainVerified).
-			Updates(map[string]any{"status": DomainActive, "reason": "", "active_at": now, "updated_at": now}).Error
+		err = moveDomain(tx, d.ID, EventDomainActive, []DomainStatus{DomainVerified},
+			map[string]any{"status": DomainActive, "reason": "", "active_at": now, "updated_at": now})
 		if err != nil {
 			return err
 		}
@@ -221,12 +251,16 @@ func (s *Store) RemoveDomain(ctx context.Context, projectID, host string) error 
 		if _, err := lockProject(tx, projectID); err != nil {
 			return err
 		}
-		result := tx.Where("project_id = ? AND host = ?", projectID, host).Delete(&Domain{})
+		var row Domain
+		result := tx.Clauses(clause.Returning{}).Where("project_id = ? AND host = ?", projectID, host).Delete(&row)
 		switch {
 		case result.Error != nil:
 			return result.Error
 		case result.RowsAffected == 0:
 			return errNoDomain(host)
+		}
+		if err := tell(tx, domainEvent(EventDomainRemoved, row)); err != nil {
+			return err
 		}
 		return tx.Exec(`WITH gone AS (DELETE FROM routes WHERE key = ? AND project_id = ? RETURNING key)
 			SELECT pg_notify(?, key) FROM gone`, HostRouteKey(host), projectID, RoutesChannel).Error

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"gorm.io/gorm"
+	"gorm.io/gorm/clause"
 )
 
 // PrefixRollout is the prefix of a rollout's id, which is also that of its
@@ -141,7 +142,12 @@ func (s *Store) CreateRollout(ctx context.Context, in RolloutInput, userID strin
 		ID: in.RolloutID, ProjectID: in.ProjectID, OrganizationID: in.OrgID, UserID: userID, ReleaseID: in.ReleaseID,
 		BaseReleaseID: in.BaseReleaseID, Input: input, Status: RolloutRunning, CreatedAt: now, UpdatedAt: now,
 	}
-	err = s.with(ctx).Create(&row).Error
+	err = s.with(ctx).Transaction(func(tx *gorm.DB) error {
+		if err := tx.Create(&row).Error; err != nil {
+			return err
+		}
+		return tell(tx, rolloutEvent(EventRolloutStarted, row))
+	})
 	if violates(err, "rollouts_running") {
 		return Rollout{}, Errorf(CodeConflict, "The project has a rollout running. Wait for its end or cancel it first.")
 	}
@@ -234,15 +240,27 @@ func (s *Store) WeighRollout(ctx context.Context, in RolloutInput, percent int) 
 }
 
 func noteWeight(tx *gorm.DB, id string, percent int) error {
-	return tx.Model(&Rollout{}).Where("id = ? AND status = ?", id, RolloutRunning).
-		Updates(map[string]any{"percent": percent, "updated_at": time.Now().UTC()}).Error
+	var row Rollout
+	noted := tx.Model(&row).Clauses(clause.Returning{}).Where("id = ? AND status = ?", id, RolloutRunning).
+		Updates(map[string]any{"percent": percent, "updated_at": time.Now().UTC()})
+	if noted.Error != nil || noted.RowsAffected == 0 || percent == 0 {
+		return noted.Error // at 0 the visitors are given back, which its end tells
+	}
+	return tell(tx, rolloutEvent(EventRolloutProgressed, row))
 }
 
 // EndRollout notes what a rollout came to. Idempotent.
 func (s *Store) EndRollout(ctx context.Context, id string, status RolloutStatus, reason string) error {
-	now := time.Now().UTC()
-	return dbError(s.with(ctx).Model(&Rollout{}).Where("id = ? AND status = ?", id, RolloutRunning).
-		Updates(map[string]any{"status": status, "reason": reason, "updated_at": now, "finished_at": now}).Error)
+	return dbError(s.with(ctx).Transaction(func(tx *gorm.DB) error {
+		now := time.Now().UTC()
+		var row Rollout
+		ended := tx.Model(&row).Clauses(clause.Returning{}).Where("id = ? AND status = ?", id, RolloutRunning).
+			Updates(map[string]any{"status": status, "reason": reason, "updated_at": now, "finished_at": now})
+		if ended.Error != nil || ended.RowsAffected == 0 {
+			return ended.Error
+		}
+		return tell(tx, rolloutEvent(EventKind("rollout."+string(status)), row))
+	}))
 }
 
 // ReleaseCount is what visitors were answered by a release.

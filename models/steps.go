@@ -38,6 +38,8 @@ type DeploymentInput struct {
 	// FromReleaseID is set when nothing but settings changed: the deployment makes
 	// a new release of what that one was made of, without a build.
 	FromReleaseID string `json:"fromReleaseId,omitempty"`
+	// Commit is the commit the files are of, where the caller said so.
+	Commit string `json:"commit,omitempty"`
 	// Preview makes the release without bringing it live: it answers at its own
 	// address only.
 	Preview bool `json:"preview,omitempty"`
@@ -63,6 +65,9 @@ type StepInput struct {
 	Deploy    *DeployResult `json:"deploy,omitempty"`
 	// Outcome is set for cleanup only, where it is what the deployment came to.
 	Outcome Outcome `json:"outcome,omitempty"`
+	// Error and ErrorCode say, for cleanup, why it failed.
+	Error     string `json:"error,omitempty"`
+	ErrorCode Code   `json:"errorCode,omitempty"`
 	// Parking says that cleanup runs because the deployment is being parked:
 	// what it holds is given back except its quota reservation.
 	Parking bool `json:"parking,omitempty"`

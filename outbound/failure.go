@@ -47,6 +47,10 @@ func explain(err error, host string) failure {
 // prohibited is the error type of an address that is not reachable from here.
 const prohibited = "destination_ip_prohibited"
 
+// Reason says in words that may be shown to a tenant why a host was not reached,
+// or gave no answer.
+func Reason(err error) string { return classify(err).text }
+
 func classify(err error) failure {
 	var (
 		refused     *egress.RefusedError
@@ -59,7 +63,7 @@ func classify(err error) failure {
 	)
 	switch {
 	case errors.As(err, &refused):
-		return fail(http.StatusForbidden, prohibited, "workers reach public addresses only, and it resolves to none")
+		return fail(http.StatusForbidden, prohibited, "only public addresses are reached, and it resolves to none")
 	case errors.Is(err, errTooManySockets):
 		return fail(http.StatusTooManyRequests, "connection_limit_reached",
 			"this organization's workers have as many sockets open as are allowed at a time")

@@ -108,7 +108,7 @@ func New(options Options) *Proxy {
 	defaultTo(&options.HeaderTimeout, 100*time.Second)
 	defaultTo(&options.IdleTimeout, 5*time.Minute)
 	if options.Resolve == nil {
-		options.Resolve = resolve
+		options.Resolve = Resolve
 	}
 	if options.Log == nil {
 		options.Log = logrus.StandardLogger()
@@ -130,9 +130,9 @@ func defaultTo[T int | time.Duration](setting *T, value T) {
 	}
 }
 
-// resolve asks for the name as it stands: the search domains of this machine's
-// network are no business of a worker's. Go's own resolver holds no thread.
-func resolve(ctx context.Context, host string) ([]netip.Addr, error) {
+// Resolve asks for the name as it stands: the search domains of this machine's
+// network are no business of a tenant's. Go's own resolver holds no thread.
+func Resolve(ctx context.Context, host string) ([]netip.Addr, error) {
 	if address, err := netip.ParseAddr(host); err == nil {
 		return []netip.Addr{address}, nil
 	}

@@ -27,7 +27,7 @@ func TestProxy_refusesAddressesThatAreNotPublic(t *testing.T) {
 		if host == "name.test" {
 			return []netip.Addr{*answer.Load()}, nil
 		}
-		return resolve(ctx, host)
+		return Resolve(ctx, host)
 	}})
 	client := through(t, socket)
 	for _, text := range forbidden {

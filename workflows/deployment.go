@@ -193,7 +193,7 @@ func (d *deployment) end(ctx workflow.Context, outcome models.Outcome) (models.S
 		d.say(ctx, "It was too late to cancel.")
 	}
 	input := d.input
-	input.Outcome = outcome
+	input.Outcome, input.Error, input.ErrorCode = outcome, d.Error, d.ErrorCode
 	d.begin(ctx, models.StepCleanup)
 	if err := d.cleanup(ctx, table.cleanup, input); err != nil {
 		d.leave(ctx, stepFailure(err))

@@ -40,16 +40,13 @@ func (d Dialer) Dial(ctx context.Context, host string, port uint16) (net.Conn, e
 	if d.Resolve == nil {
 		d.Resolve = resolve
 	}
-	if d.OwnAddresses == nil {
-		d.OwnAddresses = machineAddresses
-	}
 	addresses, err := d.Resolve(ctx, host)
 	if err != nil {
 		return nil, fmt.Errorf("resolve %s: %w", host, err)
 	}
 	var refused, failed []error
 	for i, address := range addresses {
-		if err := d.check(address); err != nil {
+		if err := d.Check(address); err != nil {
 			refused = append(refused, err)
 			continue
 		}
@@ -68,7 +65,11 @@ func (d Dialer) Dial(ctx context.Context, host string, port uint16) (net.Conn, e
 	return nil, fmt.Errorf("resolve %s: no address", host)
 }
 
-func (d Dialer) check(address netip.Addr) error {
+// Check says why Dial would not dial an address; nil when it would.
+func (d Dialer) Check(address netip.Addr) error {
+	if d.OwnAddresses == nil {
+		d.OwnAddresses = machineAddresses
+	}
 	for _, prefix := range d.Refuse {
 		if prefix.Contains(address.Unmap()) {
 			return fmt.Errorf("%s is the platform's", address)
