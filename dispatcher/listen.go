@@ -62,6 +62,10 @@ func (d *Dispatcher) Run(ctx context.Context) error {
 // routeChanged is told of each announced change, one at a time.
 func (d *Dispatcher) routeChanged(payload string) {
 	key, generation := models.ParseRouteChange(payload)
+	if worker, ok := models.PreviewsOf(key); ok {
+		d.routes.invalidatePreviews(worker)
+		return
+	}
 	d.routes.invalidate(key)
 	if d.acks != nil && generation > 0 {
 		d.acks.seen(key, generation)

@@ -196,11 +196,13 @@ func (h *Host) giveFolder() {
 func (h *Host) Open(ctx context.Context, r Release) (*Lease, error) {
 	if found, ok := h.running.Load(r.ID); ok {
 		w := found.(*worker)
-		switch err := w.acquire(); {
-		case err == nil:
-			return &Lease{Upstream: w.client, worker: w}, nil
-		case !errors.Is(err, errClosing):
-			return nil, err
+		if w.release.OrganizationID == r.OrganizationID {
+			switch err := w.acquire(); {
+			case err == nil:
+				return &Lease{Upstream: w.client, worker: w}, nil
+			case !errors.Is(err, errClosing):
+				return nil, err
+			}
 		}
 	}
 	return h.openSlowly(ctx, r)
@@ -213,6 +215,9 @@ func (h *Host) openSlowly(ctx context.Context, r Release) (*Lease, error) {
 		w, err := h.ready(ctx, r)
 		if err != nil {
 			return nil, err
+		}
+		if w.release.OrganizationID != r.OrganizationID {
+			continue
 		}
 		if err := w.acquire(); err == nil {
 			return &Lease{Upstream: w.client, worker: w}, nil

@@ -33,6 +33,7 @@ var (
 	endedBusy    = ending{outcome: outcomeStopped, message: "it went on computing long after its last answer"}
 	endedForRoom = ending{outcome: outcomeStopped, message: "it was idle and others needed the room"}
 	endedInOrder = ending{outcome: outcomeStopped, message: "this machine stops serving"}
+	endedMoved   = ending{outcome: outcomeStopped, message: "its project moved to another organization"}
 	endedGreedy  = ending{outcome: outcomeMemory, message: "the organization's workers used more than their share of this machine's memory, and it most of them"}
 )
 

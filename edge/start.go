@@ -34,10 +34,16 @@ type start struct {
 
 // begin gives the running worker, or the start under way, which it makes when
 // there is none. The start is bound to the host, not to the request that asked
-// first: others wait for it too. The caller holds mu.
+// first: others wait for it too. A worker that still runs for the organization
+// its project belonged to before gives way: it has that one's user ids and
+// key-value namespaces. The caller holds mu.
 func (h *Host) begin(r Release) (*worker, *start, error) {
 	if found, ok := h.running.Load(r.ID); ok {
-		if w := found.(*worker); !w.closing() {
+		w := found.(*worker)
+		if w.release.OrganizationID != r.OrganizationID && !w.closing() {
+			h.closeWorker(w, endedMoved)
+		}
+		if !w.closing() {
 			return w, nil, nil
 		}
 	}

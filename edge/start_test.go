@@ -68,3 +68,20 @@ func TestNew_namesWhatIsMissing(t *testing.T) {
 	_, err := New(Options{})
 	require.Equal(t, models.CodeValidation, models.CodeOf(err))
 }
+
+// A worker that runs has the user ids and namespaces of the organization it was
+// started for, which its project may leave.
+func TestOpen_startsAWorkerAnewWhenItsProjectMovesToAnotherOrganization(t *testing.T) {
+	w := newWorld(t)
+	before := w.deploy("a", hello)
+	w.expect(before, "/", "hello 1")
+	w.expect(before, "/", "hello 2")
+	after := w.deployFor("org_other", "a", hello)
+	require.Equal(t, before.ID, after.ID)
+	w.expect(after, "/", "hello 1")
+	w.expect(after, "/", "hello 2")
+	w.eventually(func() bool {
+		workers := w.Status().Workers
+		return len(workers) == 1 && workers[0].OrganizationID == "org_other"
+	}, func() string { return "the worker of the organization before was not ended" })
+}

@@ -17,6 +17,7 @@ func (s *Store) NextLogLine(ctx context.Context, deploymentID string) (int64, er
 }
 
 // AppendLog stores a chunk. A chunk that is there already is left as it is.
+// CodeDeploymentNotFound when the deployment was deleted with its project.
 func (s *Store) AppendLog(ctx context.Context, c LogChunk) error {
 	if len(c.Lines) == 0 {
 		return nil
@@ -24,6 +25,9 @@ func (s *Store) AppendLog(ctx context.Context, c LogChunk) error {
 	return s.withConn(ctx, func(conn *pgx.Conn) error {
 		_, err := conn.Exec(ctx, "INSERT INTO build_log_chunks (deployment_id, first_line, lines) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING",
 			c.DeploymentID, c.FirstLine, c.Lines)
+		if violates(err, "build_log_chunks_deployment_id_fkey") {
+			return errNoDeployment(c.DeploymentID)
+		}
 		return err
 	})
 }

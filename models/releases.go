@@ -11,16 +11,31 @@ import (
 )
 
 // WriteRelease stores a deployment's release and returns it. A deployment has
-// one release: a second call returns the first one's.
+// one release: a second call returns the first one's. CodeProjectNotFound when
+// the project was deleted meanwhile, CodeQuotaExceeded when its files are more
+// than the organization may store.
 func (s *Store) WriteRelease(ctx context.Context, r Release) (Release, error) {
 	r.ID = NewID(PrefixRelease)
 	r.CreatedAt = time.Now().UTC()
-	err := s.with(ctx).Clauses(clause.OnConflict{Columns: []clause.Column{{Name: "deployment_id"}}, DoNothing: true}).Create(&r).Error
-	if err != nil {
-		return Release{}, dbError(err)
-	}
 	var row Release
-	err = s.with(ctx).Where("deployment_id = ?", r.DeploymentID).Take(&row).Error
+	err := s.with(ctx).Transaction(func(tx *gorm.DB) error {
+		quota, err := holdQuota(tx, r.OrganizationID)
+		if err != nil {
+			return err
+		}
+		err = tx.Where("deployment_id = ?", r.DeploymentID).Take(&row).Error
+		if !errors.Is(err, gorm.ErrRecordNotFound) {
+			return err
+		}
+		if err := quota.admitRelease(tx, r); err != nil {
+			return err
+		}
+		row = r
+		return tx.Create(&row).Error
+	})
+	if errors.Is(err, gorm.ErrForeignKeyViolated) {
+		err = errProjectDeleted(r.ProjectID)
+	}
 	return row, dbError(err)
 }
 
@@ -118,7 +133,11 @@ func (s *Store) Rollback(ctx context.Context, r Release) error {
 func lockProject(tx *gorm.DB, id string) (Project, error) {
 	var p Project
 	err := tx.Clauses(clause.Locking{Strength: "UPDATE"}).Where("id = ?", id).Take(&p).Error
-	return p, notFound(err, Errorf(CodeProjectNotFound, "The project %q was deleted meanwhile.", id))
+	return p, notFound(err, errProjectDeleted(id))
+}
+
+func errProjectDeleted(id string) *Error {
+	return Errorf(CodeProjectNotFound, "The project %q was deleted meanwhile.", id)
 }
 
 func flip(tx *gorm.DB, p Project, r Release, mark int64) error {
