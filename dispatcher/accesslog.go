@@ -168,6 +168,12 @@ func appendQuoted(b []byte, text string) []byte {
 	return append(b, '"')
 }
 
+// ended counts and logs a request that net/http brought.
+func (d *Dispatcher) ended(x *exchange, began time.Time) {
+	d.measures.answered(x.class, x.status, time.Since(began))
+	d.logAccess(x, began)
+}
+
 // logAccess writes the line of a request that net/http brought.
 func (d *Dispatcher) logAccess(x *exchange, began time.Time) {
 	if !d.access.wants(x.status) {

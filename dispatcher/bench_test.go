@@ -4,11 +4,13 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"net/http/httptest"
 	"strings"
 	"testing"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/sirupsen/logrus"
 	"github.com/stretchr/testify/require"
 
@@ -28,15 +30,21 @@ func (d *discard) Header() http.Header         { return d.header }
 func (d *discard) WriteHeader(status int)      { d.status = status }
 func (d *discard) Write(p []byte) (int, error) { return len(p), nil }
 
-// BenchmarkServe is what a request costs between the server's parsing and its writing.
+// BenchmarkServe is what a request costs between the server's parsing and its
+// writing: first without, then with metrics.
 func BenchmarkServe(b *testing.B) {
+	b.Run("plain", func(b *testing.B) { benchmarkServe(b, nil) })
+	b.Run("measured", func(b *testing.B) { benchmarkServe(b, prometheus.NewRegistry()) })
+}
+
+func benchmarkServe(b *testing.B, metrics prometheus.Registerer) {
 	root := b.TempDir()
 	store, err := fs.New(fs.Options{Root: root})
 	require.NoError(b, err)
 	log := logrus.New()
 	log.SetOutput(io.Discard)
-	w := &world{t: b, board: newBoard(), blobs: store, root: root}
-	w.d, err = dispatcher.New(dispatcher.Options{Domain: "localhost", Routes: w.board, Invalidations: w.board, Blobs: store, Log: log})
+	w := &world{t: b, board: newBoard(), blobs: store, scope: org, root: root}
+	w.d, err = dispatcher.New(dispatcher.Options{Domain: "localhost", Routes: w.board, Invalidations: w.board, Blobs: store, Log: log, Metrics: metrics})
 	require.NoError(b, err)
 	ctx, cancel := context.WithCancel(context.Background())
 	done := make(chan error)
@@ -70,5 +78,30 @@ func BenchmarkServe(b *testing.B) {
 				w.d.ServeHTTP(out, requests[i%len(requests)])
 			}
 		})
+	}
+}
+
+// BenchmarkFront is a small file from memory over one connection, first without,
+// then with metrics.
+func BenchmarkFront(b *testing.B) {
+	b.Run("plain", func(b *testing.B) { benchmarkFront(b, nil) })
+	b.Run("measured", func(b *testing.B) { benchmarkFront(b, prometheus.NewRegistry()) })
+}
+
+func benchmarkFront(b *testing.B, metrics prometheus.Registerer) {
+	w := newWorld(b, func(o *dispatcher.Options) { o.Metrics = metrics })
+	w.deploy("my-app", files{"/index.html": "hello"})
+	require.Equal(b, http.StatusOK, w.get("my-app.localhost", "/").status)
+	conn, err := net.Dial("tcp", w.addr)
+	require.NoError(b, err)
+	defer conn.Close()
+	request, answer := []byte("GET / HTTP/1.1\r\nHost: my-app.localhost\r\n\r\n"), make([]byte, 4096)
+	for b.Loop() {
+		if _, err := conn.Write(request); err != nil {
+			b.Fatal(err)
+		}
+		if n, err := conn.Read(answer); err != nil || !strings.HasSuffix(string(answer[:n]), "hello") {
+			b.Fatal(string(answer[:n]), err)
+		}
 	}
 }

@@ -66,6 +66,7 @@ func (b *bodies) fromMemory(ctx context.Context, key blob.Key, size int64) ([]by
 		return data, nil
 	}
 	return once(ctx, &b.loads, key, func(ctx context.Context) ([]byte, error) {
+		b.kept.missed(key)
 		data, err := fetch(ctx, b.blobs, key, b.small)
 		if err != nil {
 			return nil, fmt.Errorf("read file %s: %w", key, err)

@@ -17,7 +17,11 @@ type cache[V any] struct {
 }
 
 type cacheShard[V any] struct {
-	mu    sync.RWMutex
+	mu sync.RWMutex
+	// hits and misses are for the metrics; they lie beside the lock, whose memory a
+	// look-up writes to anyway.
+	hits, misses atomic.Int64
+
 	items map[blob.Key]*cacheItem[V]
 	ring  []*cacheItem[V]
 	hand  int
@@ -50,6 +54,7 @@ func (c *cache[V]) get(key blob.Key) (V, bool) {
 		var none V
 		return none, false
 	}
+	s.hits.Add(1)
 	if !item.used.Load() {
 		item.used.Store(true)
 	}
@@ -71,6 +76,25 @@ func (c *cache[V]) add(key blob.Key, value V, bytes int64) {
 	s.items[key] = item
 	s.ring = append(s.ring, item)
 	s.bytes += bytes
+}
+
+// missed counts a value that has to be read. A look-up alone is no miss: the same
+// request may look twice.
+func (c *cache[V]) missed(key blob.Key) { c.shard(key).misses.Add(1) }
+
+// cacheUse is what came of look-ups, and the memory that is held.
+type cacheUse struct{ hits, misses, bytes int64 }
+
+func (c *cache[V]) use() (all cacheUse) {
+	for i := range c.shards {
+		s := &c.shards[i]
+		all.hits += s.hits.Load()
+		all.misses += s.misses.Load()
+		s.mu.RLock()
+		all.bytes += s.bytes
+		s.mu.RUnlock()
+	}
+	return all
 }
 
 // evict removes the first item the hand meets that was not used since its last

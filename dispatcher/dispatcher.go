@@ -17,8 +17,10 @@ import (
 	"os"
 	"runtime/debug"
 	"strings"
+	"sync"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/sirupsen/logrus"
 	"golang.org/x/sync/singleflight"
 
@@ -88,6 +90,8 @@ type Options struct {
 	Database, Storage Pinger
 	Log               logrus.FieldLogger
 	AccessLog         AccessLog
+	// Metrics, when there is one, takes what the dispatcher measures.
+	Metrics prometheus.Registerer
 
 	HTTPS  HTTPS
 	Limits Limits
@@ -178,8 +182,12 @@ type Dispatcher struct {
 	bodies   *bodies
 	own      http.Handler
 	// looks are those at the dependencies, for /health/detailed.
-	looks  singleflight.Group
-	access *accessLog
+	looks    singleflight.Group
+	access   *accessLog
+	measures *measures
+
+	serversMu sync.Mutex
+	servers   []*Server
 }
 
 // New makes a dispatcher. Options it cannot work with are CodeValidation.
@@ -214,6 +222,9 @@ func New(opts Options) (*Dispatcher, error) {
 	if d.own, err = d.ownRoutes(); err != nil {
 		return nil, err
 	}
+	if d.measures, err = newMeasures(opts.Metrics, d); err != nil {
+		return nil, err
+	}
 	return d, nil
 }
 
@@ -221,7 +232,7 @@ func New(opts Options) (*Dispatcher, error) {
 func (d *Dispatcher) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	x := exchange{w: w, r: r, requestID: requestID(r)}
 	w.Header()["X-Request-Id"] = []string{x.requestID}
-	defer d.logAccess(&x, time.Now())
+	defer d.ended(&x, time.Now())
 	defer d.counts.answered(&x)
 	defer d.recovered(&x)
 	if d.refused(&x) {
@@ -232,8 +243,9 @@ func (d *Dispatcher) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	case targetOwn:
 		own := &statusWriter{ResponseWriter: w}
 		d.own.ServeHTTP(own, r)
-		x.status = own.status
+		x.status, x.class = own.status, answerOwn
 	case targetInvalid:
+		x.class = answerUnknown
 		d.fail(&x, failure{status: http.StatusBadRequest, text: invalidWorkerName, detail: target.detail})
 	default:
 		d.serveTarget(&x, target)
@@ -248,6 +260,8 @@ type exchange struct {
 	// status, worker and releaseID are for the access log.
 	status            int
 	worker, releaseID string
+	// class is for the metrics.
+	class answerClass
 	// rollout is set when the route has two releases.
 	rollout *rollout
 }
@@ -295,6 +309,7 @@ func (d *Dispatcher) serveTarget(x *exchange, target target) {
 		d.fail(x, failure{http.StatusNotFound, "Not found", "Certificates of this domain are the platform's.", target.name})
 		return
 	}
+	x.class = answerStatic
 	route, err := d.routes.get(x.r.Context(), target.key)
 	if err != nil {
 		d.failRoute(x, target, err)

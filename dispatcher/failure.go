@@ -46,11 +46,14 @@ type failureBody struct {
 func (d *Dispatcher) failRoute(x *exchange, target target, err error) {
 	switch {
 	case models.CodeOf(err) == models.CodeNotFound:
+		x.class = answerUnknown
 		d.fail(x, failure{http.StatusNotFound, workerNotFound, "Nothing is deployed at this address.", target.name})
 	case models.CodeOf(err) == models.CodeRateLimited:
+		x.class = answerUnknown
 		x.w.Header()["Retry-After"] = []string{"1"}
 		d.fail(x, failure{http.StatusTooManyRequests, tooManyUnknown, "Try again in a moment.", target.name})
 	case models.CodeOf(err) == models.CodeDatabase, errors.Is(err, context.DeadlineExceeded):
+		x.class = answerError
 		d.fail(x, failure{http.StatusServiceUnavailable, databaseFailed, "Try again in a moment.", target.name})
 	default:
 		d.failInternal(x, err)
@@ -59,6 +62,7 @@ func (d *Dispatcher) failRoute(x *exchange, target target, err error) {
 
 // failInternal answers and logs what went wrong on our side.
 func (d *Dispatcher) failInternal(x *exchange, err error) {
+	x.class = answerError
 	if x.r.Context().Err() == nil {
 		d.opts.Log.WithError(err).WithFields(map[string]any{
 			"requestId": x.requestID, "worker": x.worker, "release": x.releaseID,

@@ -343,6 +343,7 @@ func (g *guardConn) refuse(f *fault) error {
 	if d.access.wants(f.status) {
 		d.access.write(&access{requestID: id, status: f.status, client: g.RemoteAddr().String(), began: now})
 	}
+	d.measures.answered(answerRefused, f.status, 0)
 	g.limitWrite(now.Add(lingerTime))
 	if _, err := g.Conn.Write(d.refusal(f, id)); err != nil {
 		return io.EOF

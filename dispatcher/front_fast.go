@@ -89,6 +89,9 @@ func (g *guardConn) answer(h *head) (answered bool, err error) {
 		return false, io.EOF
 	}
 	err = g.send(out, body, now)
+	if d.measures != nil {
+		d.measures.answered(answerStatic, plan.Status, time.Since(now))
+	}
 	if d.access.wants(plan.Status) {
 		d.access.write(&access{
 			requestID: requestIDIn(out), method: h.method, host: h.host, path: path, status: plan.Status,

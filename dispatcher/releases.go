@@ -61,6 +61,7 @@ func (c *releases) get(ctx context.Context, route *models.Route) (*release, erro
 		return kept, nil
 	}
 	return once(ctx, &c.loads, key, func(ctx context.Context) (*release, error) {
+		c.kept.missed(key)
 		data, err := fetch(ctx, c.blobs, key, maxManifestBytes)
 		if err != nil {
 			return nil, fmt.Errorf("read manifest %s: %w", key, err)

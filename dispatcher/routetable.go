@@ -50,6 +50,8 @@ type routeTable struct {
 	// round counts resyncs: a load that began before one must not be joined after it.
 	round atomic.Uint64
 	reads chan struct{}
+	// found, none and failed count reads by what came of them.
+	found, none, failed atomic.Int64
 	// heard says that changes are being announced.
 	heard atomic.Bool
 	// awayUntil is until when the database is taken to be away while changes are
@@ -185,12 +187,15 @@ func (t *routeTable) read(key string) (*models.Route, error) {
 	route, err := t.source.Route(ctx, key)
 	switch {
 	case err == nil:
+		t.found.Add(1)
 		return t.store(hash, &route, epoch), nil
 	case models.CodeOf(err) == models.CodeNotFound:
+		t.none.Add(1)
 		t.misses.count(key, time.Now())
 		t.forget(hash, key, epoch)
 		return nil, errNoRoute
 	default:
+		t.failed.Add(1)
 		t.awayUntil.Store(time.Now().Add(retryAfter).UnixNano())
 		t.log.WithError(err).WithField("route", key).Warn("cannot read a route")
 		return nil, err
@@ -268,6 +273,17 @@ func (t *routeTable) hash(key string) uint64 { return maphash.String(t.seed, key
 
 // shard goes by the top of the hash, a slot in it by the bottom.
 func (t *routeTable) shard(hash uint64) *routeShard { return t.shards[hash>>(64-routeShardBits)] }
+
+// size counts the routes in memory.
+func (t *routeTable) size() int {
+	n := 0
+	for _, shard := range t.shards {
+		shard.mu.Lock()
+		n += shard.live
+		shard.mu.Unlock()
+	}
+	return n
+}
 
 func (t *routeTable) isNegative(key string) bool {
 	t.negativeMu.Lock()

@@ -36,6 +36,9 @@ type Server struct {
 // shuts it down.
 func (d *Dispatcher) Server() *Server {
 	s := &Server{d: d, limits: d.opts.Limits, guards: make(map[*guardConn]struct{}), clients: make(map[string]int)}
+	d.serversMu.Lock()
+	d.servers = append(d.servers, s)
+	d.serversMu.Unlock()
 	protocols := new(http.Protocols)
 	protocols.SetHTTP1(true)
 	protocols.SetHTTP2(true)
@@ -105,6 +108,19 @@ func (s *Server) Close() error {
 	err := s.http.Close()
 	s.eachGuard(func(g *guardConn) { _ = g.Close() })
 	return err
+}
+
+// connections counts what all servers have open.
+func (d *Dispatcher) connections() int {
+	d.serversMu.Lock()
+	defer d.serversMu.Unlock()
+	n := 0
+	for _, s := range d.servers {
+		s.mu.Lock()
+		n += len(s.guards)
+		s.mu.Unlock()
+	}
+	return n
 }
 
 func (s *Server) eachGuard(do func(*guardConn)) int {

@@ -51,6 +51,7 @@ var strangersAndCookie = append(strangers[:len(strangers):len(strangers)], "Cook
 
 // serveWorker answers by the release's worker.
 func (d *Dispatcher) serveWorker(x *exchange, target target, route *models.Route) {
+	x.class = answerWorker
 	if d.opts.Workers == nil {
 		d.failInternal(x, models.Errorf(models.CodeSandbox, "This dispatcher runs no workers, and the release has one"))
 		return

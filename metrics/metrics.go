@@ -23,9 +23,8 @@ type Registry struct {
 }
 
 // New makes a registry that has what every process has: its build, its memory,
-// its garbage collections and its descriptors. The role is what this process
-// does: api, worker, dispatcher or dev.
-func New(version, role string) *Registry {
+// its garbage collections and its descriptors.
+func New(version string) *Registry {
 	r := &Registry{prometheus.NewRegistry()}
 	r.MustRegister(
 		collectors.NewGoCollector(),
@@ -33,7 +32,7 @@ func New(version, role string) *Registry {
 		prometheus.NewGaugeFunc(prometheus.GaugeOpts{
 			Name:        "slipway_build_info",
 			Help:        "Always 1; the labels say what runs.",
-			ConstLabels: prometheus.Labels{"version": version, "role": role, "go": runtime.Version()},
+			ConstLabels: prometheus.Labels{"version": version, "go": runtime.Version()},
 		}, func() float64 { return 1 }),
 	)
 	return r

@@ -51,4 +51,6 @@ func Serve(ctx context.Context, listener net.Listener, handler http.Handler) err
 type errorLog struct{ log logrus.FieldLogger }
 
 // Println logs one line.
-func (l errorLog) Println(v ...any) { l.log.WithField("cause", v).Warn("some metrics cannot be gathered") }
+func (l errorLog) Println(v ...any) {
+	l.log.WithField("cause", v).Warn("some metrics cannot be gathered")
+}

@@ -38,7 +38,8 @@ restarts and crashes. It writes credentials.json there for the client commands.
 The first start on an empty folder deploys a small Vite and React project.
 
 Ports (0 takes a free one): SLIPWAY_API_PORT 3008, SLIPWAY_DISPATCHER_PORT 3005,
-SLIPWAY_TEMPORAL_PORT 7233, SLIPWAY_TEMPORAL_UI_PORT 8233, SLIPWAY_POSTGRES_PORT 0.`,
+SLIPWAY_TEMPORAL_PORT 7233, SLIPWAY_TEMPORAL_UI_PORT 8233, SLIPWAY_POSTGRES_PORT 0.
+Metrics for Prometheus are at SLIPWAY_METRICS_ADDR, 127.0.0.1:9464.`,
 		Example: `  slipway dev
   SLIPWAY_DATA_DIR=/srv/slipway slipway dev
   SLIPWAY_API_PORT=0 SLIPWAY_DISPATCHER_PORT=0 slipway dev --no-example`,
@@ -93,6 +94,7 @@ func (d *devStack) prepare(ctx context.Context, env dev.Environment) (dev.Roles,
 		return dev.Roles{}, err
 	}
 	d.platform = p
+	hideMetrics := p.showMetrics(ctx)
 	if err := p.store.Migrate(ctx); err != nil {
 		return dev.Roles{}, err
 	}
@@ -110,7 +112,7 @@ func (d *devStack) prepare(ctx context.Context, env dev.Environment) (dev.Roles,
 			{Name: "api", Serve: d.listening(env.APIAddr, "SLIPWAY_API_PORT", p.serveAPI), Ready: answers(env.APIURL + "/health")},
 			{Name: "dispatcher", Serve: d.listening(env.DispatcherAddr, "SLIPWAY_DISPATCHER_PORT", p.serveDispatcher), Ready: answers(env.DispatcherURL + "/health")},
 		},
-		Close: p.close,
+		Close: func() { hideMetrics(); p.close() },
 	}
 	if c.Dev.Worker {
 		roles.Services = append(roles.Services, dev.Service{Name: "worker", Serve: d.serveWorker, Ready: d.workerReady})

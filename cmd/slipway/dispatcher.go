@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"golang.org/x/sync/errgroup"
 
 	"github.com/slipwayhq/slipway/certs"
@@ -19,7 +20,7 @@ import (
 )
 
 // newDispatcher makes a dispatcher that sends requests to these workers.
-func (p *platform) newDispatcher(workers edge.Workers, https dispatcher.HTTPS, heard dispatcher.Invalidations) (*dispatcher.Dispatcher, error) {
+func (p *platform) newDispatcher(workers edge.Workers, https dispatcher.HTTPS, heard dispatcher.Invalidations, measured prometheus.Registerer) (*dispatcher.Dispatcher, error) {
 	c := p.config
 	return dispatcher.New(dispatcher.Options{
 		Domain: c.Dispatch.Domain, OwnHosts: c.Dispatch.OwnHosts, Reserved: c.Dispatch.ReservedNames(), Namespace: c.Dispatch.Namespace,
@@ -30,6 +31,7 @@ func (p *platform) newDispatcher(workers edge.Workers, https dispatcher.HTTPS, h
 			CacheBytes: c.Dispatch.CacheBytes, HeaderBytes: c.Dispatch.MaxHeader, RequestBytes: c.Dispatch.MaxBody,
 			ClientConnections: clientConnections(c.Dispatch.ClientConnections), AnswerTimeout: c.Edge.RequestTimeout,
 		},
+		Metrics:   measured,
 		AccessLog: dispatcher.AccessLog{Requests: c.Dispatch.AccessLog, JSON: c.LogFormat == "json", Output: p.log.Out},
 	})
 }
@@ -63,7 +65,7 @@ func (p *platform) serveDispatcher(ctx context.Context, listener net.Listener) e
 		}
 		https = httpsOf(p.config, certificates)
 	}
-	d, err := p.newDispatcher(workers, https, announcements{p.store, certificates})
+	d, err := p.newDispatcher(workers, https, announcements{p.store, certificates}, p.metrics)
 	if err != nil {
 		return err
 	}

@@ -13,6 +13,7 @@ import (
 	blobfs "github.com/slipwayhq/slipway/blob/fs"
 	blobs3 "github.com/slipwayhq/slipway/blob/s3"
 	"github.com/slipwayhq/slipway/config"
+	"github.com/slipwayhq/slipway/metrics"
 	"github.com/slipwayhq/slipway/models"
 	"github.com/slipwayhq/slipway/seal"
 	"github.com/slipwayhq/slipway/variables"
@@ -27,6 +28,7 @@ type platform struct {
 	key      *seal.Key
 	blobs    blob.Store
 	temporal client.Client
+	metrics  *metrics.Registry
 
 	// edgeFolder is the edge host's, in the data folder.
 	edgeFolder string
@@ -44,7 +46,7 @@ func openPlatform(ctx context.Context, c config.Config, log *logrus.Logger) (*pl
 	if err != nil {
 		return nil, err
 	}
-	p := &platform{config: c, log: log, store: store, edgeFolder: "edge"}
+	p := &platform{config: c, log: log, store: store, metrics: metrics.New(version), edgeFolder: "edge"}
 	if p.key, err = secretKey(c); err != nil {
 		p.close()
 		return nil, err
@@ -53,7 +55,11 @@ func openPlatform(ctx context.Context, c config.Config, log *logrus.Logger) (*pl
 		p.close()
 		return nil, err
 	}
-	p.temporal, err = client.NewLazyClient(client.Options{HostPort: c.Temporal.Address, Namespace: c.Temporal.Namespace, Logger: worker.TemporalLogger(log)})
+	queue := metrics.NewTemporal(c.Temporal.Queue, c.Temporal.BuildQueue())
+	p.metrics.MustRegister(queue)
+	p.temporal, err = client.NewLazyClient(client.Options{
+		HostPort: c.Temporal.Address, Namespace: c.Temporal.Namespace, Logger: worker.TemporalLogger(log), MetricsHandler: queue,
+	})
 	if err != nil {
 		p.close()
 		return nil, fmt.Errorf("connect to Temporal at %s: %w", c.Temporal.Address, err)

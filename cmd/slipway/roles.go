@@ -93,7 +93,7 @@ func (p *platform) serveWorker(ctx context.Context, started func()) error {
 		return err
 	}
 	if workers.serving.Load() == nil {
-		files, err := p.newDispatcher(workers, dispatcher.HTTPS{}, p.store)
+		files, err := p.newDispatcher(workers, dispatcher.HTTPS{}, p.store, nil)
 		if err != nil {
 			return err
 		}

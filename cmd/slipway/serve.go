@@ -36,6 +36,7 @@ blob storage (S3_ENDPOINT, else a folder of SLIPWAY_DATA_DIR).`,
 				if err != nil {
 					return err
 				}
+				defer p.showMetrics(ctx)()
 				return p.serveAPI(ctx, listener)
 			}),
 		role("worker", "Run deployments", `
@@ -43,6 +44,7 @@ Runs the deployment workflow and its steps, and builds in sandboxes on this
 host, MAX_CONCURRENT_DEPLOYMENTS at once. Refuses to start where it cannot
 isolate builds, and says why.`,
 			func(ctx context.Context, p *platform) error {
+				defer p.showMetrics(ctx)()
 				p.edgeFolder = "edge-worker"
 				return p.serveWorker(ctx, func() { p.log.WithField("queue", p.config.Temporal.Queue).Info("worker polls") })
 			}),
@@ -54,6 +56,7 @@ storage and POSTGRES_URL. Run as many as you like.`,
 				if err != nil {
 					return err
 				}
+				defer p.showMetrics(ctx)()
 				return p.serveDispatcher(ctx, listener)
 			}),
 		bootstrapCommand(),
