@@ -152,7 +152,7 @@ func TestValidate_refusesWhatTheGatewayWould(t *testing.T) {
 	require.NoError(t, err)
 	require.NoError(t, b.Store.VerifyDomain(t.Context(), taken.ID))
 	requireCode(t, models.CodeDomainUnavailable, try(func(d *models.DeploymentInput) { d.CustomDomain = "taken.example.com" }))
-	require.NoError(t, b.Store.SetDeploymentsLimit(t.Context(), b.id.OrganizationID, 0))
+	require.NoError(t, b.Store.SetQuotas(t.Context(), b.id.OrganizationID, models.QuotaChange{Deployments: new(int64(0))}))
 	requireCode(t, models.CodeQuotaExceeded, try(func(*models.DeploymentInput) {}))
 }
 

@@ -290,7 +290,7 @@ func TestDeploy_projectQuotaAndDomainAreCheckedAtOnce(t *testing.T) {
 	require.Equal(t, models.DomainPending, claim.Status)
 	require.Equal(t, "run-"+claim.ID, claim.WorkflowRunID)
 
-	require.NoError(t, g.store.SetDeploymentsLimit(t.Context(), g.owner.OrganizationID, 0))
+	require.NoError(t, g.store.SetQuotas(t.Context(), g.owner.OrganizationID, models.QuotaChange{Deployments: new(int64(0))}))
 	object := g.do("POST", "/deploy", g.deployBody(nil)).failed(models.CodeQuotaExceeded)
 	require.Contains(t, object["details"], "limit")
 }
@@ -323,7 +323,7 @@ func TestDeploy_sameKeyAndBodyGiveTheSameAnswer(t *testing.T) {
 	first := g.do("POST", "/deploy", body, key)
 	require.Equal(t, 200, first.status, "%s", first.body)
 	// Answered as before even when a new one would be refused now.
-	require.NoError(t, g.store.SetDeploymentsLimit(t.Context(), g.owner.OrganizationID, 0))
+	require.NoError(t, g.store.SetQuotas(t.Context(), g.owner.OrganizationID, models.QuotaChange{Deployments: new(int64(0))}))
 	second := g.do("POST", "/deploy", body, key)
 	require.Equal(t, string(first.body), string(second.body))
 	require.Len(t, g.startedWorkflows(), 1)

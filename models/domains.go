@@ -72,6 +72,15 @@ func (s *Store) AddDomain(ctx context.Context, p Project, host string) (Domain, 
 		if _, err := lockProject(tx, p.ID); err != nil {
 			return err
 		}
+		var known int64
+		if err := tx.Model(&Domain{}).Where("project_id = ? AND host = ?", p.ID, host).Count(&known).Error; err != nil {
+			return err
+		}
+		if known == 0 {
+			if err := quota.admit(tx, ResourceDomains, 1); err != nil {
+				return err
+			}
+		}
 		made := tx.Clauses(clause.OnConflict{DoNothing: true}).Create(&row)
 		if made.Error != nil {
 			return made.Error
@@ -84,17 +93,11 @@ func (s *Store) AddDomain(ctx context.Context, p Project, host string) (Domain, 
 			return Errorf(CodeValidation, "A project has at most %d domains. Remove some first.", MaxDomains)
 		}
 		if made.RowsAffected > 0 {
-			// It is counted already.
-			if err := quota.admit(tx, ResourceDomains, 0); err != nil {
-				return err
-			}
-		}
-		if made.RowsAffected > 0 {
 			if err := tell(tx, domainEvent(EventDomainAdded, row)); err != nil {
 				return err
 			}
 		}
-		err := tx.Exec(`UPDATE domains SET status = 'pending', reason = '', workflow_run_id = '', updated_at = now()
+		err = tx.Exec(`UPDATE domains SET status = 'pending', reason = '', workflow_run_id = '', updated_at = now()
 			WHERE project_id = ? AND host = ? AND status = 'failed'`, p.ID, host).Error
 		if err != nil {
 			return err

@@ -40,17 +40,34 @@ func (s *Store) FoundOrganization(ctx context.Context, userID, name string) (Org
 				WithDetails(map[string]any{"limit": MaxOwned, "used": owned})
 		}
 		var err error
-		row, err = createOrganization(tx, name, userID)
+		row, err = s.createOrganization(tx, name, userID)
 		return err
 	})
 	return row, dbError(err)
 }
 
+// OwnFilter narrows OrganizationsOf.
+type OwnFilter struct {
+	UserID string
+	// OrganizationID leaves only that one; "" is all.
+	OrganizationID string
+	// After is the id of the last one of the page before; "" from the start.
+	After string
+	Limit int
+}
+
 // OrganizationsOf lists a person's organizations, those joined first first.
-func (s *Store) OrganizationsOf(ctx context.Context, userID string) ([]OwnOrganization, error) {
+func (s *Store) OrganizationsOf(ctx context.Context, f OwnFilter) ([]OwnOrganization, error) {
+	query := s.with(ctx).Table("memberships m").Joins("JOIN organizations o ON o.id = m.organization_id").
+		Select("o.id, o.name, m.role, o.created_at").Where("m.user_id = ?", f.UserID)
+	if f.OrganizationID != "" {
+		query = query.Where("o.id = ?", f.OrganizationID)
+	}
+	if f.After != "" {
+		query = query.Where("(m.created_at, o.id) > (SELECT created_at, organization_id FROM memberships WHERE user_id = ? AND organization_id = ?)", f.UserID, f.After)
+	}
 	var rows []OwnOrganization
-	err := s.with(ctx).Raw(`SELECT o.id, o.name, m.role, o.created_at FROM memberships m JOIN organizations o ON o.id = m.organization_id
-		WHERE m.user_id = ? ORDER BY m.created_at, o.id`, userID).Scan(&rows).Error
+	err := query.Order("m.created_at, o.id").Limit(f.Limit).Scan(&rows).Error
 	return rows, dbError(err)
 }
 

@@ -2,22 +2,30 @@ package models
 
 import (
 	"context"
-	"errors"
 	"time"
 
 	"gorm.io/gorm"
 )
 
 // CreateProject takes a worker name for a new project; CodeNameTaken when
-// somebody has it. The name is folded and must have been validated.
+// somebody has it, or gave it up lately, CodeQuotaExceeded when the organization has as
+// many projects as it may. The name is folded and must have been validated.
 func (s *Store) CreateProject(ctx context.Context, organizationID, name, workerName string) (Project, error) {
 	now := time.Now().UTC()
 	row := Project{ID: NewID(PrefixProject), OrganizationID: organizationID, Name: name, WorkerName: FoldWorkerName(workerName), CreatedAt: now, UpdatedAt: now}
-	err := s.with(ctx).Create(&row).Error
-	if errors.Is(err, gorm.ErrDuplicatedKey) {
-		return Project{}, Errorf(CodeNameTaken, "The worker name %q is taken. Choose another.", row.WorkerName)
+	err := s.with(ctx).Transaction(func(tx *gorm.DB) error {
+		if err := admitTo(tx, organizationID, ResourceProjects, 1); err != nil {
+			return err
+		}
+		if err := tx.Create(&row).Error; err != nil {
+			return nameTaken(err, row.WorkerName)
+		}
+		return takeHeldName(tx, organizationID, row.WorkerName)
+	})
+	if err != nil {
+		return Project{}, dbError(err)
 	}
-	return row, dbError(err)
+	return row, nil
 }
 
 // Project reads one project of an organization. Another organization's project
@@ -25,7 +33,7 @@ func (s *Store) CreateProject(ctx context.Context, organizationID, name, workerN
 func (s *Store) Project(ctx context.Context, organizationID, id string) (Project, error) {
 	var row Project
 	err := s.with(ctx).Where("id = ? AND organization_id = ?", id, organizationID).Take(&row).Error
-	return row, notFound(err, Errorf(CodeProjectNotFound, "There is no project %q in this organization.", id))
+	return row, notFound(err, errNoProject(id))
 }
 
 // ProjectFilter narrows Projects.
@@ -33,6 +41,9 @@ type ProjectFilter struct {
 	OrganizationID string
 	// ProjectID leaves only that one; "" is all.
 	ProjectID string
+	// Query leaves those whose name or worker name begins with it, whatever its
+	// case; "" is all.
+	Query string
 	// After is the id of the last one of the page before; "" from the start.
 	After string
 	Limit int
@@ -43,6 +54,9 @@ func (s *Store) Projects(ctx context.Context, f ProjectFilter) ([]Project, error
 	query := s.with(ctx).Where("organization_id = ?", f.OrganizationID)
 	if f.ProjectID != "" {
 		query = query.Where("id = ?", f.ProjectID)
+	}
+	if f.Query != "" {
+		query = query.Where("(starts_with(lower(name), lower(?)) OR starts_with(worker_name::text, lower(?)))", f.Query, f.Query)
 	}
 	if f.After != "" {
 		query = query.Where("(created_at, id) < (SELECT created_at, id FROM projects WHERE id = ?)", f.After)

@@ -7,13 +7,20 @@ import (
 
 // Organization owns projects, members and quota.
 type Organization struct {
-	ID               string
-	Name             string
-	DeploymentsLimit int64
-	DeploymentsUsed  int64
-	PeriodStart      time.Time
-	PeriodEnd        time.Time
-	CreatedAt        time.Time
+	ID   string
+	Name string
+	// The quotas. What is used of a period counts only until PeriodEnd; see
+	// Store.Usage.
+	DeploymentsLimit  int64
+	DeploymentsUsed   int64
+	BuildMinutesLimit int64
+	BuildSecondsUsed  int64
+	ProjectsLimit     int64
+	DomainsLimit      int64
+	StorageLimit      int64 // bytes
+	PeriodStart       time.Time
+	PeriodEnd         time.Time
+	CreatedAt         time.Time
 }
 
 // User is a person or a service that acts.

@@ -32,6 +32,8 @@ type StoreOptions struct {
 	DirectURL string
 	// MaxConns bounds the pool; 0 means 20.
 	MaxConns int
+	// Quotas are those of new organizations; nil means DefaultQuotas.
+	Quotas *Quotas
 }
 
 // Store holds the rows. Its methods are safe for concurrent use; they return
@@ -40,6 +42,7 @@ type StoreOptions struct {
 type Store struct {
 	db        *gorm.DB
 	directURL string
+	quotas    Quotas
 }
 
 // OpenStore connects lazily: an unreachable database shows at the first query.
@@ -75,7 +78,11 @@ func OpenStore(opts StoreOptions) (*Store, error) {
 	if direct == "" {
 		direct = opts.URL
 	}
-	return &Store{db: db, directURL: direct}, nil
+	quotas := DefaultQuotas()
+	if opts.Quotas != nil {
+		quotas = *opts.Quotas
+	}
+	return &Store{db: db, directURL: direct, quotas: quotas}, nil
 }
 
 // Close ends all connections.

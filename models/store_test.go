@@ -81,7 +81,7 @@ func TestAuthenticate_knowsOnlyTheSecretsItGaveOut(t *testing.T) {
 
 func TestReserveQuota_letsInExactlyTheLimitUnderConcurrency(t *testing.T) {
 	store, id := openStore(t)
-	require.NoError(t, store.SetDeploymentsLimit(t.Context(), id.OrganizationID, 50))
+	require.NoError(t, store.SetQuotas(t.Context(), id.OrganizationID, models.QuotaChange{Deployments: new(int64(50))}))
 	var in, refused atomic.Int64
 	var wg sync.WaitGroup
 	for range 200 {
@@ -138,7 +138,7 @@ func TestRefundQuota_leavesASettledReservation(t *testing.T) {
 
 func TestReserveQuota_refusalHasTheNumbers(t *testing.T) {
 	store, id := openStore(t)
-	require.NoError(t, store.SetDeploymentsLimit(t.Context(), id.OrganizationID, 0))
+	require.NoError(t, store.SetQuotas(t.Context(), id.OrganizationID, models.QuotaChange{Deployments: new(int64(0))}))
 	err := store.ReserveQuota(t.Context(), id.OrganizationID, "dep_x")
 	requireCode(t, models.CodeQuotaExceeded, err)
 	var coded *models.Error
