@@ -18,14 +18,14 @@ const actionTimeout = 5 * time.Second
 
 // ActionRequest is the body of retry, abandon and cancel; all of it is optional.
 type ActionRequest struct {
-	Reason string `json:"reason,omitempty" maxLength:"500" pattern:"^[^\\x00-\\x1f\\x7f]*$" patternDescription:"one line of text" doc:"Shown in the deployment's step lines"`
+	Reason string `json:"reason,omitempty" maxLength:"500" pattern:"^[^\\x00-\\x1f\\x7f]*$" patternDescription:"one line of text" doc:"Shown in the deployment's step lines" example:"The disk is mended."`
 }
 
 // ActionAnswer says that an action was taken.
 type ActionAnswer struct {
 	Success      bool      `json:"success" doc:"Always true"`
 	DeploymentID string    `json:"deploymentId" doc:"Deployment id"`
-	Message      string    `json:"message" doc:"What happens now"`
+	Message      string    `json:"message" doc:"What happens now" example:"The deployment goes on."`
 	Timestamp    time.Time `json:"timestamp" doc:"When it was accepted"`
 }
 

@@ -180,7 +180,7 @@ func New(opts Options) (*Server, error) {
 	if err := s.checkPermissions(); err != nil {
 		return nil, err
 	}
-	s.documentFieldError()
+	s.completeDocument()
 	if err := s.registerDocs(); err != nil {
 		return nil, err
 	}
@@ -266,12 +266,11 @@ func (s *Server) config() huma.Config {
 	config.Formats = map[string]huma.Format{"application/json": json, "json": json}
 	config.Info.Description = "Puts a project's files live: one request starts one durable deployment of six steps, validate, sync, sandbox, build, deploy and cleanup.\n\n" +
 		"Every error has the shape `Error`; its `error` is a code that does not change. Lists are paged: pass `nextCursor` as `cursor` to get the next page."
+	config.Info.Contact = &huma.Contact{Name: "Slipway", URL: "https://github.com/slipwayhq/slipway"}
+	config.Info.License = &huma.License{Name: "Apache 2.0", Identifier: "Apache-2.0"}
 	config.Components.SecuritySchemes = map[string]*huma.SecurityScheme{
 		bearer: {Type: "http", Scheme: "bearer", Description: "An API token, made by `slipway login` or `POST /tokens`. `slipway dev` writes one to `.slipway/credentials.json`."},
 		cookie: {Type: "apiKey", In: "cookie", Name: auth.SessionCookie, Description: "A session, made by `POST /api/auth/sign-in/email`. It acts in the organization that the header `X-Slipway-Organization` names, else in the one it acted in last."},
-	}
-	config.Tags = []*huma.Tag{
-		{Name: "Deployments"}, {Name: "Projects"}, {Name: "Releases"}, {Name: "Blobs"}, {Name: "Service"},
 	}
 	return config
 }

@@ -36,7 +36,7 @@ type DeployRequest struct {
 // InitFile is a file in a request.
 type InitFile struct {
 	Path     string `json:"path" doc:"Relative path with forward slashes, at most 255 bytes" example:"index.html"`
-	Content  string `json:"content" doc:"The content, as text or as base64"`
+	Content  string `json:"content" doc:"The content, as text or as base64" example:"<h1>Hello</h1>"`
 	Encoding string `json:"encoding,omitempty" enum:"utf-8,base64" doc:"How content is written; utf-8 when left out"`
 }
 
@@ -50,7 +50,7 @@ type FileReference struct {
 // HistoryMessage is one entry of a conversation.
 type HistoryMessage struct {
 	Role    string `json:"role" enum:"user,assistant" doc:"Who said it"`
-	Content string `json:"content" doc:"What was said"`
+	Content string `json:"content" doc:"What was said" example:"Make the headline blue."`
 }
 
 // DeployAnswer is the answer of POST /deploy.
@@ -63,7 +63,7 @@ type DeployAnswer struct {
 }
 
 type deployInput struct {
-	IdempotencyKey string `header:"Idempotency-Key" maxLength:"255" pattern:"^[!-~]+( [!-~]+)*$" patternDescription:"printable ASCII" doc:"A repeated request with the same key and body returns the first one's deployment; with another body it is a 409"`
+	IdempotencyKey string `header:"Idempotency-Key" maxLength:"255" pattern:"^[!-~]+( [!-~]+)*$" patternDescription:"printable ASCII" doc:"A repeated request with the same key and body returns the first one's deployment; with another body it is a 409" example:"order-42"`
 	Body           DeployRequest
 	RawBody        []byte
 }

@@ -24,8 +24,8 @@ type Domain struct {
 type DNSRecord struct {
 	Type    string `json:"type" enum:"CNAME,TXT" doc:"Its type"`
 	Name    string `json:"name" doc:"Its name" example:"_slipway-challenge.shop.example.com"`
-	Value   string `json:"value" doc:"Its value"`
-	Purpose string `json:"purpose" doc:"What it is for"`
+	Value   string `json:"value" doc:"Its value" example:"dispatcher.example.net"`
+	Purpose string `json:"purpose" doc:"What it is for" example:"leads visitors here"`
 }
 
 // DomainList is all domains of a project.

@@ -38,8 +38,8 @@ type Checks struct {
 type Health struct {
 	Status    CheckResult `json:"status" enum:"healthy,unhealthy" doc:"healthy when every check is"`
 	Timestamp time.Time   `json:"timestamp" doc:"When it was checked"`
-	Service   string      `json:"service" doc:"Name of the service"`
-	Version   string      `json:"version" doc:"Version of the service"`
+	Service   string      `json:"service" doc:"Name of the service" example:"Slipway Deploy"`
+	Version   string      `json:"version" doc:"Version of the service" example:"1.0.0"`
 	Uptime    int64       `json:"uptime" doc:"Milliseconds since the service started"`
 	Checks    Checks      `json:"checks"`
 }
@@ -51,14 +51,14 @@ type healthOutput struct {
 
 // Service is the answer of GET /.
 type Service struct {
-	Message      string    `json:"message" doc:"What this is"`
-	Service      string    `json:"service" doc:"Name of the service"`
-	Version      string    `json:"version" doc:"Version of the service"`
+	Message      string    `json:"message" doc:"What this is" example:"Slipway deployment API"`
+	Service      string    `json:"service" doc:"Name of the service" example:"Slipway Deploy"`
+	Version      string    `json:"version" doc:"Version of the service" example:"1.0.0"`
 	Status       string    `json:"status" doc:"running" example:"running"`
 	Timestamp    time.Time `json:"timestamp" doc:"Current time"`
-	Architecture string    `json:"architecture" doc:"How it is built"`
-	Description  string    `json:"description" doc:"What it does"`
-	Environment  string    `json:"environment,omitempty" doc:"Name of the environment"`
+	Architecture string    `json:"architecture" doc:"How it is built" example:"durable workflow"`
+	Description  string    `json:"description" doc:"What it does" example:"Puts a project's files live in six durable steps."`
+	Environment  string    `json:"environment,omitempty" doc:"Name of the environment" example:"production"`
 	Endpoints    []string  `json:"endpoints" nullable:"false" doc:"Every route, as METHOD path"`
 }
 

@@ -27,7 +27,7 @@ const (
 // LogLine is one line of a build log.
 type LogLine struct {
 	Line int64  `json:"line" doc:"Number of the line, from 1"`
-	Text string `json:"text" doc:"The line, without its end"`
+	Text string `json:"text" doc:"The line, without its end" example:"added 42 packages"`
 }
 
 type logsInput struct {

@@ -15,7 +15,7 @@ import (
 type Project struct {
 	ID            string    `json:"id" doc:"Project id" example:"prj_3kq5q2n7d4v6x2y7z3a4b5c6d7"`
 	OrgID         string    `json:"orgId" doc:"The organization"`
-	Name          string    `json:"name" doc:"Its name, for people"`
+	Name          string    `json:"name" doc:"Its name, for people" example:"My shop"`
 	WorkerName    string    `json:"workerName" doc:"The label it answers under" example:"my-shop"`
 	URL           string    `json:"url" doc:"Where it answers once something is live" example:"http://my-shop.localhost:3005/"`
 	LiveReleaseID string    `json:"liveReleaseId,omitempty" doc:"The release that is live"`

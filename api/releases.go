@@ -14,7 +14,7 @@ type Release struct {
 	ProjectID    string    `json:"projectId" doc:"The project"`
 	DeploymentID string    `json:"deploymentId" doc:"The deployment that made it"`
 	Sequence     int64     `json:"sequence" doc:"The deployment's number within the project"`
-	Framework    string    `json:"framework,omitempty" doc:"What kind of project it is"`
+	Framework    string    `json:"framework,omitempty" doc:"What kind of project it is" example:"vite"`
 	Files        int       `json:"files" doc:"How many files it serves"`
 	Bytes        int64     `json:"bytes" doc:"Their size together"`
 	Live         bool      `json:"live" doc:"True for the one that answers"`
@@ -41,7 +41,7 @@ type RollbackAnswer struct {
 	ReleaseID         string    `json:"releaseId" doc:"The release that is live now"`
 	PreviousReleaseID string    `json:"previousReleaseId,omitempty" doc:"The release that was live before"`
 	URL               string    `json:"url" doc:"Where it answers"`
-	Message           string    `json:"message" doc:"What happened"`
+	Message           string    `json:"message" doc:"What happened" example:"Rolled back"`
 	Timestamp         time.Time `json:"timestamp" doc:"When"`
 }
 

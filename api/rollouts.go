@@ -21,7 +21,7 @@ type Rollout struct {
 	MaxErrorRate  float64              `json:"maxErrorRate" doc:"The part of answers with a status of 500 and more that is allowed" example:"0.05"`
 	Percent       int                  `json:"percent" doc:"The share of the visitors the release has, or had last"`
 	Status        models.RolloutStatus `json:"status" enum:"running,completed,reverted,canceled,superseded" doc:"reverted: the release was worse; superseded: something else went live"`
-	Reason        string               `json:"reason,omitempty" doc:"Why it ended"`
+	Reason        string               `json:"reason,omitempty" doc:"Why it ended" example:"The new release answered 12 % of its requests with 5xx."`
 	CreatedAt     time.Time            `json:"createdAt" doc:"When it began"`
 	FinishedAt    *time.Time           `json:"finishedAt,omitempty" doc:"When it ended"`
 }

@@ -3,7 +3,6 @@ package api
 import (
 	"context"
 	"net/http"
-	"reflect"
 	"strconv"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -49,6 +48,7 @@ func register[I, O any](s *Server, r route, handler func(context.Context, *I) (*
 	codes := append([]models.Code{models.CodeInternal, models.CodeValidation}, r.errors...)
 	switch rule := permissions[r.id]; {
 	case rule.public:
+		op.Security = []map[string][]string{{}}
 	case rule.account:
 		op.Security = []map[string][]string{{cookie: {}}}
 		codes = append(codes, models.CodeUnauthorized, models.CodeForbidden, models.CodeDatabase, models.CodeCrossSite)
@@ -88,14 +88,8 @@ func register[I, O any](s *Server, r route, handler func(context.Context, *I) (*
 	documentErrors(op.Responses, codes)
 }
 
-// documentFieldError puts the shape of VALIDATION_ERROR's details into the
-// document; no Go type leads huma to it.
-func (s *Server) documentFieldError() {
-	s.api.OpenAPI().Components.Schemas.Schema(reflect.TypeFor[FieldError](), true, "FieldError")
-}
-
 // documentErrors replaces the error answers huma derived (422 among them, which
-// we answer as 400) by ours, with an example for each code.
+// we answer as 400) by ours, with the example of each code.
 func documentErrors(responses map[string]*huma.Response, codes []models.Code) {
 	schema := responses[strconv.Itoa(http.StatusInternalServerError)].Content["application/json"].Schema
 	delete(responses, strconv.Itoa(http.StatusUnprocessableEntity))
@@ -114,17 +108,6 @@ func documentErrors(responses map[string]*huma.Response, codes []models.Code) {
 		if media == nil || media.Examples == nil {
 			continue
 		}
-		media.Examples[string(code)] = &huma.Example{Value: exampleError(code)}
+		media.Examples[string(code)] = &huma.Example{Ref: "#/components/examples/" + string(code)}
 	}
-}
-
-func exampleError(code models.Code) map[string]any {
-	example := map[string]any{
-		"success": false, "error": code, "message": "What is wrong and what to do.", "timestamp": "2025-07-22T10:30:00.000Z",
-	}
-	if code == models.CodeValidation {
-		example["message"] = "initFiles[3].path must be relative, without a leading slash"
-		example["details"] = []map[string]any{{"field": "initFiles[3].path", "in": "body", "message": "must be relative, without a leading slash"}}
-	}
-	return example
 }

@@ -12,7 +12,7 @@ import (
 // Variable is a variable or secret as clients see it.
 type Variable struct {
 	Name      string    `json:"name" doc:"Its name in the worker's env" example:"GREETING"`
-	Value     *string   `json:"value,omitempty" doc:"The value; never there for secrets"`
+	Value     *string   `json:"value,omitempty" doc:"The value; never there for secrets" example:"hello"`
 	Secret    bool      `json:"secret" doc:"Whether the value is a secret: never returned, masked in logs"`
 	UpdatedAt time.Time `json:"updatedAt" doc:"When it was last set"`
 }

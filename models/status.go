@@ -110,7 +110,7 @@ type StepStatus struct {
 	StartedAt *time.Time `json:"startedAt,omitempty" doc:"When the step first began"`
 	Error     string     `json:"error,omitempty" doc:"Why the step failed"`
 	Skipped   bool       `json:"skipped,omitempty" doc:"True when the step was not needed"`
-	Reason    string     `json:"reason,omitempty" doc:"Why the step was not needed"`
+	Reason    string     `json:"reason,omitempty" doc:"Why the step was not needed" example:"The files are static."`
 }
 
 // Steps holds the status of each step under its name.
@@ -181,9 +181,9 @@ type Status struct {
 type Diagnosis struct {
 	// Step is the build phase that failed: install, build, bundle or collect.
 	Step     string   `json:"step" doc:"install, build, bundle or collect"`
-	Command  string   `json:"command,omitempty" doc:"The failing command"`
+	Command  string   `json:"command,omitempty" doc:"The failing command" example:"npm run build"`
 	ExitCode int      `json:"exitCode,omitempty" doc:"Its exit code"`
-	Cause    string   `json:"cause,omitempty" doc:"The usual cause this looks like, by name"`
-	Advice   string   `json:"advice,omitempty" doc:"One sentence that says what to do"`
+	Cause    string   `json:"cause,omitempty" doc:"The usual cause this looks like, by name" example:"missing-dependency"`
+	Advice   string   `json:"advice,omitempty" doc:"One sentence that says what to do" example:"Add the package to package.json and deploy again."`
 	Tail     []string `json:"tail,omitempty" doc:"Last lines of its output"`
 }
