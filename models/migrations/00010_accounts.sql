@@ -27,6 +27,8 @@ CREATE TABLE sessions (
     organization_id text NOT NULL DEFAULT '',
     ip_address      text NOT NULL DEFAULT '',
     user_agent      text NOT NULL DEFAULT '',
+    -- Whether the session outlives the browser and is renewed while it is used.
+    remembered      boolean NOT NULL DEFAULT true,
     created_at      timestamptz NOT NULL DEFAULT now(),
     updated_at      timestamptz NOT NULL DEFAULT now(),
     expires_at      timestamptz NOT NULL
@@ -35,6 +37,7 @@ CREATE INDEX sessions_by_user ON sessions (user_id, created_at DESC);
 CREATE INDEX sessions_by_end ON sessions (expires_at);
 
 -- What proves something once: a mailed link, a sign-in elsewhere under way.
+-- The hash is of the kind and the secret.
 CREATE TABLE verifications (
     hash       bytea PRIMARY KEY,
     kind       text NOT NULL,

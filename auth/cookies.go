@@ -1,0 +1,111 @@
+package auth
+
+import (
+	"crypto/hmac"
+	"crypto/sha256"
+	"encoding/base64"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+	"time"
+)
+
+const (
+	// plainCookie holds a session's token as it is, or signed. It is read, never set.
+	plainCookie = "session"
+	stateCookie = "better-auth.state"
+	// maxCookies bounds the cookies of one name that are looked at, and
+	// maxCookieValue the length of each.
+	maxCookies     = 8
+	maxCookieValue = 1024
+)
+
+// cookieName is the name a cookie has here: over HTTPS browsers hold the prefix
+// __Secure- to what it says (RFC 6265bis §4.1.3.1).
+func (a *Auth) cookieName(name string) string {
+	if a.secure {
+		return "__Secure-" + name
+	}
+	return name
+}
+
+// setCookie sets a signed cookie of this host alone. maxAge 0 lasts as long as the
+// browser, below it removes the cookie.
+func (a *Auth) setCookie(w http.ResponseWriter, name, value string, maxAge time.Duration) {
+	cookie := &http.Cookie{Name: a.cookieName(name), Path: "/", MaxAge: int(maxAge / time.Second), HttpOnly: true, Secure: a.secure, SameSite: http.SameSiteLaxMode}
+	if maxAge >= 0 {
+		cookie.Value = url.QueryEscape(value + "." + a.signature(value))
+	}
+	http.SetCookie(w, cookie)
+}
+
+func (a *Auth) clearCookie(w http.ResponseWriter, name string) {
+	a.setCookie(w, name, "", -time.Second)
+}
+
+// signature is that of better-auth: HMAC-SHA256 in base64.
+func (a *Auth) signature(value string) string {
+	mac := hmac.New(sha256.New, a.secret)
+	mac.Write([]byte(value))
+	return base64.StdEncoding.EncodeToString(mac.Sum(nil))
+}
+
+// unsign gives the value of a signed cookie.
+func (a *Auth) unsign(raw string) (value string, ok bool) {
+	if len(raw) > maxCookieValue {
+		return "", false
+	}
+	raw, err := url.PathUnescape(raw)
+	if err != nil {
+		return "", false
+	}
+	at := strings.LastIndexByte(raw, '.')
+	if at <= 0 {
+		return "", false
+	}
+	value = raw[:at]
+	return value, hmac.Equal([]byte(raw[at+1:]), []byte(a.signature(value)))
+}
+
+// signedCookies are the different values of a cookie that we have signed. There
+// may be several: a page on a sibling host can set one for ours.
+func (a *Auth) signedCookies(r *http.Request, name string) []string {
+	var values []string
+	for _, cookie := range namedCookies(r, a.cookieName(name)) {
+		if value, ok := a.unsign(cookie); ok && !slices.Contains(values, value) {
+			values = append(values, value)
+		}
+	}
+	return values
+}
+
+// tokens are the session tokens a request brings, at most maxCookies. The plain
+// cookie only counts where there is no signed one.
+func (a *Auth) tokens(r *http.Request) []string {
+	if signed := a.signedCookies(r, SessionCookie); len(signed) > 0 {
+		return signed
+	}
+	var values []string
+	for _, cookie := range namedCookies(r, plainCookie) {
+		value, ok := a.unsign(cookie)
+		if !ok {
+			value = cookie
+		}
+		if value != "" && len(value) <= maxCookieValue && !slices.Contains(values, value) {
+			values = append(values, value)
+		}
+	}
+	return values
+}
+
+func namedCookies(r *http.Request, name string) []string {
+	var values []string
+	for _, cookie := range r.CookiesNamed(name) {
+		if len(values) == maxCookies {
+			break
+		}
+		values = append(values, cookie.Value)
+	}
+	return values
+}

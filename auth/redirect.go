@@ -1,0 +1,71 @@
+package auth
+
+import (
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+)
+
+// trustedURL says whether people may be sent there: a path of the page they are
+// at, or an address of a trusted origin. What browsers and servers read in two
+// ways is refused (backslashes, control characters, //host).
+func (a *Auth) trustedURL(target string) bool {
+	if len(target) > 2048 || strings.ContainsFunc(target, func(c rune) bool { return c <= ' ' || c == '\\' || c >= 0x7f && c < 0xa0 }) {
+		return false
+	}
+	u, err := url.Parse(target)
+	if err != nil || u.User != nil {
+		return false
+	}
+	if strings.HasPrefix(target, "/") {
+		path := strings.ToLower(u.EscapedPath())
+		return u.Scheme == "" && u.Host == "" && !strings.HasPrefix(target, "//") && !strings.Contains(path, "%2f") && !strings.Contains(path, "%5c")
+	}
+	return slices.Contains(a.origins, originOf(u))
+}
+
+// originOf is scheme and host, in the form of the Origin header.
+func originOf(u *url.URL) string {
+	scheme, host := strings.ToLower(u.Scheme), strings.ToLower(u.Host)
+	if scheme != "http" && scheme != "https" {
+		return "no web address"
+	}
+	if scheme == "http" {
+		host = strings.TrimSuffix(host, ":80")
+	} else {
+		host = strings.TrimSuffix(host, ":443")
+	}
+	return scheme + "://" + host
+}
+
+// checkURL refuses a target that is not trusted, with the code that better-auth
+// has for the field; "" is none and fine.
+func (a *Auth) checkURL(field, target string) error {
+	if target == "" || a.trustedURL(target) {
+		return nil
+	}
+	codes := map[string]string{
+		"callbackURL": "INVALID_CALLBACK_URL", "redirectTo": "INVALID_REDIRECT_URL",
+		"errorCallbackURL": "INVALID_ERROR_CALLBACK_URL", "newUserCallbackURL": "INVALID_NEW_USER_CALLBACK_URL",
+	}
+	return refuse(http.StatusForbidden, codes[field], "Invalid "+field+": it must be a path, or an address of this service.")
+}
+
+// withQuery adds a parameter to a trusted target.
+func withQuery(target, key, value string) string {
+	u, err := url.Parse(target)
+	if err != nil {
+		return "/"
+	}
+	query := u.Query()
+	query.Set(key, value)
+	u.RawQuery = query.Encode()
+	return u.String()
+}
+
+func redirect(w http.ResponseWriter, target string) error {
+	w.Header().Set("Location", target)
+	w.WriteHeader(http.StatusFound)
+	return nil
+}

@@ -1,0 +1,119 @@
+package auth
+
+import (
+	"net/http"
+	"time"
+
+	"github.com/slipwayhq/slipway/ratelimit"
+)
+
+// signInEmail signs in with a password. An account that is not there, one
+// without a password and a wrong password are answered alike and cost the same.
+func (a *Auth) signInEmail(w http.ResponseWriter, r *http.Request) error {
+	var body struct {
+		Email       *string `json:"email"`
+		Password    *string `json:"password"`
+		CallbackURL string  `json:"callbackURL"`
+		RememberMe  *bool   `json:"rememberMe"`
+	}
+	if err := decode(r, &body); err != nil {
+		return err
+	}
+	address, err := required("email", body.Email)
+	if err != nil {
+		return err
+	}
+	password, err := required("password", body.Password)
+	if err != nil {
+		return err
+	}
+	if err := a.checkURL("callbackURL", body.CallbackURL); err != nil {
+		return err
+	}
+	email, ok := normalizeEmail(address)
+	if !ok {
+		return invalidEmail()
+	}
+	if len(password) > 4*maxPassword {
+		return tooLong()
+	}
+	if err := a.limitSignIn(r, email); err != nil {
+		return err
+	}
+	if err := a.captcha(r); err != nil {
+		return err
+	}
+	user, hash, _, err := a.store.UserByEmail(r.Context(), email)
+	if err != nil {
+		return err
+	}
+	match, stale, err := a.passwords.verify(r.Context(), password, hash)
+	if err != nil {
+		return err
+	}
+	if !match {
+		a.log.WithField("from", network(Address(r, a.opts.TrustedProxies))).Info("a sign-in was refused")
+		return invalidCredentials()
+	}
+	if stale {
+		if err := a.rehash(r, user.ID, password); err != nil {
+			return err
+		}
+	}
+	token, err := a.begin(w, r, user.ID, body.RememberMe == nil || *body.RememberMe)
+	if err != nil {
+		return err
+	}
+	if body.CallbackURL != "" {
+		w.Header().Set("Location", body.CallbackURL)
+	}
+	writeJSON(w, http.StatusOK, struct {
+		Redirect bool     `json:"redirect"`
+		Token    string   `json:"token"`
+		URL      string   `json:"url,omitempty"`
+		User     userBody `json:"user"`
+	}{body.CallbackURL != "", token, body.CallbackURL, shownUser(user)})
+	return nil
+}
+
+// rehash keeps a password at today's cost, now that it is known.
+func (a *Auth) rehash(r *http.Request, userID, password string) error {
+	hash, err := a.passwords.hash(r.Context(), password)
+	if err != nil {
+		return err
+	}
+	return a.store.SetPassword(r.Context(), userID, hash)
+}
+
+// limitSignIn bounds attempts from a network, on an account from a network, and
+// on an account from everywhere. The second is what a guesser meets first, so
+// that the owner of the account still gets in from elsewhere; the third, ten
+// times as wide, is for one who has many addresses.
+func (a *Auth) limitSignIn(r *http.Request, email string) error {
+	from := network(Address(r, a.opts.TrustedProxies))
+	if err := a.take(r.Context(), "sign-in address "+from, ratelimit.PerMinute(a.opts.Rates.SignInAddress)); err != nil {
+		return err
+	}
+	account := a.opaque(email)
+	if err := a.take(r.Context(), "sign-in account "+account+" "+from, ratelimit.PerMinute(a.opts.Rates.SignInAccount)); err != nil {
+		return err
+	}
+	return a.take(r.Context(), "sign-in account "+account, ratelimit.PerMinute(10*a.opts.Rates.SignInAccount))
+}
+
+// opaque names an address in the limiter's rows without giving it away.
+func (a *Auth) opaque(email string) string { return a.signature("address " + email)[:22] }
+
+// limitAddress bounds what may be done without an account from a network.
+func (a *Auth) limitAddress(r *http.Request, what string) error {
+	return a.take(r.Context(), what+" address "+network(Address(r, a.opts.TrustedProxies)), ratelimit.PerMinute(a.opts.Rates.SignInAddress))
+}
+
+// mayWriteTo bounds the letters that strangers can have sent to an address.
+func (a *Auth) mayWriteTo(r *http.Request, email string) (bool, error) {
+	err := a.take(r.Context(), "letters "+a.opaque(email), ratelimit.Limit{Count: lettersPerHour, Period: time.Hour})
+	if f, ok := err.(*failure); ok && f.status == http.StatusTooManyRequests { //nolint:errorlint // made by take, wrapped by nobody
+		return false, nil
+	}
+	return err == nil, err
+}

@@ -1,0 +1,82 @@
+package mail
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"net/mail"
+	"strconv"
+	"time"
+
+	gomail "github.com/wneessen/go-mail"
+
+	"github.com/slipwayhq/slipway/models"
+)
+
+// smtp hands letters to a mail server (RFC 5321), one connection each.
+type smtp struct {
+	client func() (*gomail.Client, error)
+	from   *mail.Address
+}
+
+func newSMTP(opts Options, from *mail.Address) (*smtp, error) {
+	host, port, err := net.SplitHostPort(opts.SMTPAddr)
+	number, numberErr := strconv.Atoi(port)
+	if err != nil || numberErr != nil {
+		return nil, models.Errorf(models.CodeValidation, "SMTP_ADDR must be host:port.")
+	}
+	settings := []gomail.Option{gomail.WithPort(number), gomail.WithTimeout(15 * time.Second)}
+	switch opts.SMTPTLS {
+	case "tls":
+		settings = append(settings, gomail.WithSSL())
+	case "none":
+		settings = append(settings, gomail.WithTLSPolicy(gomail.NoTLS))
+	default:
+		settings = append(settings, gomail.WithTLSPolicy(gomail.TLSMandatory))
+	}
+	if opts.SMTPUser != "" {
+		settings = append(settings, gomail.WithSMTPAuth(gomail.SMTPAuthAutoDiscover), gomail.WithUsername(opts.SMTPUser), gomail.WithPassword(opts.SMTPPassword))
+	}
+	s := &smtp{client: func() (*gomail.Client, error) { return gomail.NewClient(host, settings...) }, from: from}
+	_, err = s.client()
+	return s, err
+}
+
+// Send implements Sender.
+func (s *smtp) Send(ctx context.Context, m Message) error {
+	if err := m.check(); err != nil {
+		return err
+	}
+	letter, err := compose(s.from, m)
+	if err != nil {
+		return err
+	}
+	client, err := s.client()
+	if err != nil {
+		return err
+	}
+	if err := client.DialAndSendWithContext(ctx, letter); err != nil {
+		return fmt.Errorf("send a letter by SMTP: %w", err)
+	}
+	return nil
+}
+
+// compose makes the letter as it travels (RFC 5322, MIME).
+func compose(from *mail.Address, m Message) (*gomail.Msg, error) {
+	letter := gomail.NewMsg(gomail.WithNoDefaultUserAgent())
+	if err := letter.FromFormat(from.Name, from.Address); err != nil {
+		return nil, fmt.Errorf("the sender of a letter: %w", err)
+	}
+	if err := letter.To(m.To); err != nil {
+		return nil, fmt.Errorf("the address of a letter: %w", err)
+	}
+	letter.Subject(m.Subject)
+	letter.SetDate()
+	letter.SetMessageID()
+	letter.SetGenHeader("Auto-Submitted", "auto-generated")
+	letter.SetBodyString(gomail.TypeTextPlain, m.Text)
+	if m.HTML != "" {
+		letter.AddAlternativeString(gomail.TypeTextHTML, m.HTML)
+	}
+	return letter, nil
+}
