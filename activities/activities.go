@@ -19,6 +19,7 @@ import (
 	"github.com/slipwayhq/slipway/models"
 	"github.com/slipwayhq/slipway/sandbox"
 	"github.com/slipwayhq/slipway/variables"
+	"github.com/slipwayhq/slipway/webhook"
 )
 
 // Options is what the steps need.
@@ -44,6 +45,9 @@ type Options struct {
 	// CNAMETarget; nil is the system's.
 	Resolver    Resolver
 	CNAMETarget string
+	// WebhookSender sends what WebhookVault opens.
+	WebhookSender WebhookSender
+	WebhookVault  *webhook.Vault
 	// SiteURL is where a worker name answers.
 	SiteURL func(worker string) string
 	Log     logrus.FieldLogger

@@ -54,10 +54,10 @@ func (i *activityInterceptor) ExecuteActivity(ctx context.Context, in *intercept
 	return result, toTemporal(err)
 }
 
-// ours says whether an activity is a step or the projection; the SDK's own
-// session activities pass through the same interceptor.
+// ours says whether an activity is a step, the projection or a webhook; the SDK's
+// own session activities pass through the same interceptor.
 func ours(name string) bool {
-	if name == models.ActivityRecord {
+	if name == models.ActivityRecord || name == models.ActivitySendWebhook {
 		return true
 	}
 	for _, step := range models.AllSteps() {

@@ -445,8 +445,8 @@ func (c Config) checkAccounts(bad func(format string, args ...any)) {
 	if !(c.Observe.TraceRatio >= 0 && c.Observe.TraceRatio <= 1) {
 		bad("SLIPWAY_TRACE_RATIO must be between 0 and 1 (it is %v)", c.Observe.TraceRatio)
 	}
-	if c.Webhooks.Timeout < time.Second {
-		bad("SLIPWAY_WEBHOOK_TIMEOUT must be at least 1s (it is %s)", c.Webhooks.Timeout)
+	if c.Webhooks.Timeout < time.Second || c.Webhooks.Timeout > time.Minute {
+		bad("SLIPWAY_WEBHOOK_TIMEOUT must be from 1s to 1m (it is %s)", c.Webhooks.Timeout)
 	}
 }
 

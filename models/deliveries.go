@@ -27,16 +27,26 @@ const (
 	ActivitySendWebhook = "send-webhook"
 )
 
+// WebhookQueue is the task queue that attempts go through, beside the one given:
+// receivers that take their time must not keep deployments waiting.
+func WebhookQueue(queue string) string { return queue + "-webhooks" }
+
 // DeliveryInput starts the workflow of a delivery.
 type DeliveryInput struct {
 	DeliveryID string `json:"deliveryId"`
 	// Once says that there is one attempt alone.
 	Once bool `json:"once,omitempty"`
+	// Tried counts the attempts of the schedule in runs before this one, and Again
+	// says that the next attempt is one that was asked for.
+	Tried int  `json:"tried,omitempty"`
+	Again bool `json:"again,omitempty"`
 }
 
 // DeliveryAttempt asks for one attempt.
 type DeliveryAttempt struct {
 	DeliveryID string `json:"deliveryId"`
+	// Again says that somebody asked for it, though the delivery may have ended.
+	Again bool `json:"again,omitempty"`
 	// Wait is how long it will be to the next attempt; 0 says that this is the
 	// last.
 	Wait time.Duration `json:"wait,omitempty"`

@@ -43,7 +43,12 @@ const stopTimeout = 5 * time.Second
 // Run polls until ctx ends, then lets running steps finish for a moment. Steps
 // cut short run again elsewhere.
 func Run(ctx context.Context, opts Options) error {
-	workers := []temporalworker.Worker{newWorker(opts, opts.Queue, temporalworker.Options{})}
+	workers := []temporalworker.Worker{
+		newWorker(opts, opts.Queue, temporalworker.Options{}),
+		newWorker(opts, models.WebhookQueue(opts.Queue), temporalworker.Options{
+			DisableWorkflowWorker: true, MaxConcurrentActivityExecutionSize: webhooksAtOnce,
+		}),
+	}
 	if opts.Builds > 0 {
 		// Before a host takes builds, it clears away what a killed process left.
 		if err := opts.Activities.Sweep(ctx); err != nil {
@@ -68,6 +73,11 @@ func Run(ctx context.Context, opts Options) error {
 	group.Go(func() error {
 		return every(ctx, opts.ReconcileEvery, opts.Log, "reconcile", (&reconciler{opts}).reconcile)
 	})
+	post := &courier{opts}
+	group.Go(func() error { return post.run(ctx) })
+	group.Go(func() error {
+		return every(ctx, sweepDeliveriesEvery, opts.Log, "sweep deliveries", post.sweepDeliveries)
+	})
 	if opts.Builds > 0 {
 		group.Go(func() error { return every(ctx, time.Minute, opts.Log, "sweep", opts.Activities.Sweep) })
 	}
@@ -84,6 +94,7 @@ func newWorker(opts Options, queue string, o temporalworker.Options) temporalwor
 		w.RegisterWorkflowWithOptions(workflows.Deployment, workflow.RegisterOptions{Name: models.WorkflowDeployment})
 		w.RegisterWorkflowWithOptions(workflows.Domain, workflow.RegisterOptions{Name: models.WorkflowDomain})
 		w.RegisterWorkflowWithOptions(workflows.Rollout, workflow.RegisterOptions{Name: models.WorkflowRollout})
+		w.RegisterWorkflowWithOptions(workflows.Webhook, workflow.RegisterOptions{Name: models.WorkflowWebhook})
 	}
 	registerSteps(w, opts.Activities)
 	return w
@@ -105,6 +116,8 @@ func registerSteps(w temporalworker.ActivityRegistry, a *activities.Activities) 
 		models.ActivityWeighRollout:   a.WeighRollout,
 		models.ActivityMeasureRollout: a.MeasureRollout,
 		models.ActivityEndRollout:     a.EndRollout,
+
+		models.ActivitySendWebhook: a.SendWebhook,
 	} {
 		w.RegisterActivityWithOptions(fn, activity.RegisterOptions{Name: name})
 	}

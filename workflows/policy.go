@@ -26,7 +26,7 @@ type policy struct {
 // worker is never limited, so no row has a schedule-to-start timeout: a long
 // queue delays deployments, it does not fail them.
 var table = struct {
-	validate, sync, sandbox, build, deploy, cleanup, giveBack, record, checkDomain, rollout policy
+	validate, sync, sandbox, build, deploy, cleanup, giveBack, record, checkDomain, rollout, webhook policy
 }{
 	validate: policy{limit: 30 * time.Second, heartbeat: 15 * time.Second, attempts: 3, longestWait: 10 * time.Second},
 	sync:     policy{limit: 10 * time.Minute, heartbeat: 15 * time.Second, attempts: 3, longestWait: 10 * time.Second},
@@ -49,7 +49,19 @@ var table = struct {
 	checkDomain: policy{limit: time.Minute, heartbeat: 15 * time.Second, longestWait: time.Minute},
 	// A rollout stands still while the database is away, and goes on after.
 	rollout: policy{limit: time.Minute, heartbeat: 15 * time.Second, longestWait: 10 * time.Second},
+	// One attempt at a delivery. What a receiver answers is no failure of it; the
+	// database may be away for hours.
+	webhook: policy{limit: 2 * time.Minute, heartbeat: 15 * time.Second, longestWait: time.Minute},
 }
+
+// deliverySchedule is how long a delivery waits after each attempt that failed: over
+// three days, as the Standard Webhooks specification recommends.
+var deliverySchedule = [...]time.Duration{
+	5 * time.Second, 5 * time.Minute, 30 * time.Minute, 2 * time.Hour, 5 * time.Hour, 10 * time.Hour, 14 * time.Hour, 20 * time.Hour, 24 * time.Hour,
+}
+
+// longestDeliveryWait bounds the wait that a receiver may ask for.
+const longestDeliveryWait = 24 * time.Hour
 
 const (
 	// slotWait is how long a deployment waits for a build slot: that is being

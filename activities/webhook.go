@@ -1,0 +1,55 @@
+package activities
+
+import (
+	"context"
+
+	"github.com/slipwayhq/slipway/models"
+	"github.com/slipwayhq/slipway/webhook"
+)
+
+// WebhookSender makes one attempt at a delivery. webhook.Sender is one.
+type WebhookSender interface {
+	Send(ctx context.Context, m webhook.Message) webhook.Answer
+}
+
+// SendWebhook makes one attempt at a delivery and notes what it came to. Running
+// it twice sends twice, under the same id, by which a receiver knows it again.
+func (a *Activities) SendWebhook(ctx context.Context, in models.DeliveryAttempt) (models.DeliveryState, error) {
+	row, hook, err := a.Store.DeliveryToSend(ctx, in.DeliveryID)
+	switch {
+	case models.CodeOf(err) == models.CodeDeliveryNotFound:
+		return models.DeliveryState{Status: models.DeliveryFailed}, nil // removed meanwhile
+	case err != nil:
+		return models.DeliveryState{}, err
+	case row.Status != models.DeliveryPending && !in.Again:
+		return models.DeliveryState{Status: row.Status}, nil // an earlier run of this
+	}
+	record := models.RecordedAttempt{Attempt: models.Attempt{DeliveryID: row.ID}, DeliveryState: models.DeliveryState{Status: models.DeliveryFailed}}
+	credentials, err := a.WebhookVault.Open(hook)
+	switch {
+	case !hook.Enabled:
+		record.Unsent, record.Error = true, "The webhook is disabled."
+	case err != nil:
+		return models.DeliveryState{}, err
+	default:
+		answer := a.WebhookSender.Send(ctx, webhook.Message{ID: row.EventID, Format: hook.Format, Payload: row.Payload, Credentials: credentials})
+		if err := ctx.Err(); err != nil && answer.Status == 0 {
+			return models.DeliveryState{}, err // this worker stops; the receiver is not to blame
+		}
+		record.Attempt.Status, record.DurationMS, record.Answer, record.Error = answer.Status, answer.Duration.Milliseconds(), answer.Body, answer.Error
+		record.DeliveryState, record.Gone = next(in, answer), answer.Gone()
+	}
+	// What was sent is noted although this worker may be stopping.
+	return record.DeliveryState, a.Store.RecordAttempt(context.WithoutCancel(ctx), record)
+}
+
+// next is what becomes of a delivery after an answer.
+func next(in models.DeliveryAttempt, answer webhook.Answer) models.DeliveryState {
+	switch {
+	case answer.Error == "":
+		return models.DeliveryState{Status: models.DeliverySucceeded}
+	case in.Wait == 0 || answer.Gone():
+		return models.DeliveryState{Status: models.DeliveryFailed}
+	}
+	return models.DeliveryState{Status: models.DeliveryPending, Wait: max(in.Wait, min(answer.RetryAfter, in.Longest))}
+}
