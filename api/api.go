@@ -129,7 +129,10 @@ type Server struct {
 	// flights merges status queries for one deployment and health checks.
 	flights singleflight.Group
 	streams streams
-	origins *auth.Origins
+	// changes tells those who watch what changes; watchers counts them.
+	changes  *changeHub
+	watchers streams
+	origins  *auth.Origins
 	// closing is closed when Serve begins to shut down, which ends log streams.
 	closing   chan struct{}
 	closeOnce sync.Once
@@ -160,7 +163,10 @@ func New(opts Options) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Server{opts: opts, origins: origins, log: opts.Log, started: time.Now(), closing: make(chan struct{}), streams: streams{open: map[string]int{}}}
+	s := &Server{opts: opts, origins: origins, log: opts.Log, started: time.Now(), closing: make(chan struct{})}
+	s.streams = streams{open: map[string]int{}, most: maxStreams, refusal: "The organization follows %d logs, as many as it may at a time."}
+	s.watchers = streams{open: map[string]int{}, most: maxEventStreams, refusal: "The organization is watched by %d clients, as many as may at a time."}
+	s.changes = newChangeHub(opts.Store, opts.Log)
 	s.engine = s.newEngine()
 	s.api = humagin.New(s.engine, s.config())
 	s.api.UseMiddleware(s.authenticate, s.limitBody)
@@ -177,6 +183,7 @@ func New(opts Options) (*Server, error) {
 	s.registerWorkerLogs()
 	s.registerRollouts()
 	s.registerBlobs()
+	s.registerEvents()
 	if err := s.checkPermissions(); err != nil {
 		return nil, err
 	}

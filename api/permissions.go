@@ -58,6 +58,8 @@ var permissions = map[string]access{
 	"get-project":         reading,
 	"stream-project-logs": reading,
 
+	"stream-events": reading,
+
 	"list-releases":  reading,
 	"rollback":       deploying,
 	"create-rollout": deploying,

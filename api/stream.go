@@ -30,10 +30,13 @@ const (
 	maxStreams = 32
 )
 
-// streams counts open log streams by organization. Safe for concurrent use.
+// streams counts open streams by organization. Safe for concurrent use.
 type streams struct {
 	mu   sync.Mutex
 	open map[string]int
+	// most is how many an organization may have, and refusal what the next is told.
+	most    int
+	refusal string
 }
 
 // enter takes a place for a stream and gives the way to give it back.
@@ -41,8 +44,8 @@ type streams struct {
 func (s *streams) enter(organizationID string) (leave func(), err error) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.open[organizationID] >= maxStreams {
-		return nil, models.Errorf(models.CodeRateLimited, "The organization follows %d logs, as many as it may at a time.", maxStreams)
+	if s.open[organizationID] >= s.most {
+		return nil, models.Errorf(models.CodeRateLimited, s.refusal, s.most)
 	}
 	s.open[organizationID]++
 	return func() {
