@@ -11,11 +11,11 @@ import (
 // maxEmail is the longest address there is (RFC 5321 §4.5.3.1.3).
 const maxEmail = 254
 
-// normalizeEmail gives the one form of an address: NFC, in lower case, the domain
+// NormalizeEmail gives the one form of an address: NFC, in lower case, the domain
 // in ASCII, so that a domain of look-alike letters shows as what it is. ok is
 // false for what is no address, or one whose spelling could pass for another's:
 // invisible and control characters, quotes, compatibility forms of letters.
-func normalizeEmail(address string) (email string, ok bool) {
+func NormalizeEmail(address string) (email string, ok bool) {
 	if len(address) > maxEmail {
 		return "", false
 	}

@@ -203,7 +203,7 @@ func (a *Auth) askGitHub(ctx context.Context, code, verifier string) (gitHubPers
 		person.image = profile.AvatarURL
 	}
 	for _, address := range addresses {
-		if email, ok := normalizeEmail(address.Email); ok && address.Primary && address.Verified {
+		if email, ok := NormalizeEmail(address.Email); ok && address.Primary && address.Verified {
 			person.email = email
 		}
 	}

@@ -27,7 +27,7 @@ func (a *Auth) requestPasswordReset(w http.ResponseWriter, r *http.Request) erro
 	if err := a.checkURL("redirectTo", body.RedirectTo); err != nil {
 		return err
 	}
-	email, ok := normalizeEmail(address)
+	email, ok := NormalizeEmail(address)
 	if !ok {
 		return invalid("email", "this is no e-mail address")
 	}

@@ -69,3 +69,13 @@ func redirect(w http.ResponseWriter, target string) error {
 	w.WriteHeader(http.StatusFound)
 	return nil
 }
+
+// LoggedPath is a path as it may stand in a log: without the secret that the one
+// of a password reset ends with.
+func LoggedPath(path string) string {
+	const reset = Prefix + "reset-password/"
+	if strings.HasPrefix(path, reset) {
+		return reset + "…"
+	}
+	return path
+}

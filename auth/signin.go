@@ -30,7 +30,7 @@ func (a *Auth) signInEmail(w http.ResponseWriter, r *http.Request) error {
 	if err := a.checkURL("callbackURL", body.CallbackURL); err != nil {
 		return err
 	}
-	email, ok := normalizeEmail(address)
+	email, ok := NormalizeEmail(address)
 	if !ok {
 		return invalidEmail()
 	}

@@ -96,7 +96,7 @@ func (a *Auth) signUpFields(user *pendingUser, name, email, password *string) (s
 		return "", err
 	}
 	var ok bool
-	if user.Email, ok = normalizeEmail(address); !ok {
+	if user.Email, ok = NormalizeEmail(address); !ok {
 		return "", invalid("email", "this is no e-mail address")
 	}
 	if user.Name, ok = shownName(shown); !ok {

@@ -88,8 +88,11 @@ type Options struct {
 	Workers edge.Workers
 	// Database and Storage are what /health/detailed asks; nil ones are not checked.
 	Database, Storage Pinger
-	Log               logrus.FieldLogger
-	AccessLog         AccessLog
+	// Auth answers below /api/auth/ of the own hosts; nil means that nobody signs in
+	// here.
+	Auth      http.Handler
+	Log       logrus.FieldLogger
+	AccessLog AccessLog
 	// Metrics, when there is one, takes what the dispatcher measures.
 	Metrics prometheus.Registerer
 

@@ -51,9 +51,13 @@ func (d *Dispatcher) ownRoutes() (http.Handler, error) {
 	if docs.HasScript() {
 		readable("/docs/scalar.js", gin.WrapF(docs.Script))
 	}
-	router.Any("/api/auth/*path", func(c *gin.Context) {
-		d.failOwn(c, http.StatusNotFound, "Not found", "The paths below /api/auth are kept for signing in, which this release does not have.")
-	})
+	if d.opts.Auth != nil {
+		router.Any("/api/auth/*path", gin.WrapH(d.opts.Auth))
+	} else {
+		router.Any("/api/auth/*path", func(c *gin.Context) {
+			d.failOwn(c, http.StatusNotFound, "Not found", "The paths below /api/auth are kept for signing in, which this dispatcher does not have.")
+		})
+	}
 	router.NoRoute(func(c *gin.Context) {
 		d.failOwn(c, http.StatusNotFound, "Not found", "The dispatcher has /health, /health/detailed, /dispatch, /docs and /openapi.json here; sites answer at <worker>"+d.hosts.suffix+".")
 	})

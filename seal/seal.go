@@ -30,6 +30,7 @@ const SecretBytes = 32
 // Key seals and opens. Safe for concurrent use.
 type Key struct {
 	aead cipher.AEAD
+	raw  []byte
 }
 
 // version is the first byte of everything sealed.
@@ -53,7 +54,15 @@ func New(secret string) (*Key, error) {
 		return nil, err
 	}
 	aead, err := cipher.NewGCM(block)
-	return &Key{aead}, err
+	return &Key{aead, raw}, err
+}
+
+// Derive gives 32 bytes for another use of the installation's secret, always the
+// same for a purpose; one tells nothing about another.
+func (k *Key) Derive(purpose string) []byte {
+	// It fails for lengths far beyond this only.
+	derived, _ := hkdf.Key(sha256.New, k.raw, nil, "slipway derive 1 "+purpose, SecretBytes)
+	return derived
 }
 
 func decode(secret string) ([]byte, bool) {

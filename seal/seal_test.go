@@ -95,3 +95,14 @@ func TestFromFile_makesOneSecretForAll(t *testing.T) {
 	require.NoError(t, err)
 	require.Len(t, left, 1)
 }
+
+func TestDerive_givesEachPurposeBytesOfItsOwn(t *testing.T) {
+	key, err := seal.New(strings.Repeat("ab", seal.SecretBytes))
+	require.NoError(t, err)
+	require.Len(t, key.Derive("a"), seal.SecretBytes)
+	require.Equal(t, key.Derive("a"), key.Derive("a"))
+	require.NotEqual(t, key.Derive("a"), key.Derive("b"))
+	other, err := seal.New(strings.Repeat("ac", seal.SecretBytes))
+	require.NoError(t, err)
+	require.NotEqual(t, key.Derive("a"), other.Derive("a"))
+}
