@@ -12,6 +12,7 @@ import (
 	"path/filepath"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/sirupsen/logrus"
 
 	"github.com/slipwayhq/slipway/blob"
@@ -50,6 +51,8 @@ type Options struct {
 	WebhookVault  *webhook.Vault
 	// SiteURL is where a worker name answers.
 	SiteURL func(worker string) string
+	// Metrics, when there is one, takes what the steps measure.
+	Metrics prometheus.Registerer
 	Log     logrus.FieldLogger
 }
 
@@ -65,6 +68,7 @@ type Activities struct {
 	host      string
 	active    active
 	snapshots *snapshots
+	measures  *measures
 }
 
 // New makes the steps.
@@ -79,7 +83,7 @@ func New(opts Options) (*Activities, error) {
 	if err != nil {
 		return nil, err
 	}
-	a := &Activities{Options: opts, host: host}
+	a := &Activities{Options: opts, host: host, measures: newMeasures(opts.Metrics)}
 	if opts.Sandboxes != nil {
 		a.snapshots, err = openSnapshots(opts.SnapshotDir, opts.SnapshotBytes)
 		if err != nil {

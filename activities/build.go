@@ -42,7 +42,10 @@ func (a *Activities) Build(ctx context.Context, in models.StepInput) (result mod
 		return a.publishSource(ctx, in, log)
 	default:
 		defer a.destroySandbox(ctx, in.Deployment.DeploymentID)
-		return a.runBuild(ctx, in, log)
+		began := time.Now()
+		result, err = a.runBuild(ctx, in, log)
+		a.measures.builds.WithLabelValues(in.Sync.Framework, resultOf(err)).Observe(time.Since(began).Seconds())
+		return result, err
 	}
 }
 

@@ -18,6 +18,7 @@ func (a *Activities) Cleanup(ctx context.Context, in models.StepInput) error {
 	d := in.Deployment
 	a.destroySandbox(ctx, d.DeploymentID)
 	if in.Parking {
+		a.measures.cleaned(in)
 		return nil
 	}
 	if err := a.settleQuota(ctx, d.DeploymentID, in.Outcome); err != nil {
@@ -26,7 +27,11 @@ func (a *Activities) Cleanup(ctx context.Context, in models.StepInput) error {
 	if err := a.closeLog(ctx, d.OrgID, d.DeploymentID); err != nil {
 		return err
 	}
-	return a.Store.WriteOutbox(ctx, models.EndEvent(in))
+	if err := a.Store.WriteOutbox(ctx, models.EndEvent(in)); err != nil {
+		return err
+	}
+	a.measures.cleaned(in)
+	return nil
 }
 
 // settleQuota counts a deployment that succeeded or that the user failed; one

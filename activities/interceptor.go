@@ -13,29 +13,40 @@ import (
 	"github.com/slipwayhq/slipway/models"
 )
 
-// NewInterceptor is what surrounds every step on a worker: heartbeats on a timer
-// of their own, and the one translation of our errors into Temporal's.
-func NewInterceptor(log logrus.FieldLogger) interceptor.WorkerInterceptor {
-	return &workerInterceptor{log: log}
+// Interceptor is what surrounds every step on a worker: heartbeats on a timer of
+// their own, the one translation of our errors into Temporal's, and metrics.
+func (a *Activities) Interceptor() interceptor.WorkerInterceptor {
+	return &workerInterceptor{log: a.Log, measures: a.measures}
 }
 
 type workerInterceptor struct {
 	interceptor.WorkerInterceptorBase
-	log logrus.FieldLogger
+	log      logrus.FieldLogger
+	measures *measures
 }
 
 func (w *workerInterceptor) InterceptActivity(ctx context.Context, next interceptor.ActivityInboundInterceptor) interceptor.ActivityInboundInterceptor {
-	return &activityInterceptor{ActivityInboundInterceptorBase: interceptor.ActivityInboundInterceptorBase{Next: next}, log: w.log}
+	return &activityInterceptor{ActivityInboundInterceptorBase: interceptor.ActivityInboundInterceptorBase{Next: next}, log: w.log, measures: w.measures}
 }
 
 type activityInterceptor struct {
 	interceptor.ActivityInboundInterceptorBase
-	log logrus.FieldLogger
+	log      logrus.FieldLogger
+	measures *measures
 }
 
-// ExecuteActivity beats while the activity runs and translates how it ended.
+// ExecuteActivity beats while the activity runs, translates how it ended, and
+// measures it.
 func (i *activityInterceptor) ExecuteActivity(ctx context.Context, in *interceptor.ExecuteActivityInput) (any, error) {
 	info := activity.GetInfo(ctx)
+	i.measures.began(info)
+	began := time.Now()
+	result, err := i.execute(ctx, info, in)
+	i.measures.step(info.ActivityType.Name, time.Since(began), err)
+	return result, err
+}
+
+func (i *activityInterceptor) execute(ctx context.Context, info activity.Info, in *interceptor.ExecuteActivityInput) (any, error) {
 	if !ours(info.ActivityType.Name) {
 		return i.Next.ExecuteActivity(ctx, in)
 	}

@@ -123,7 +123,9 @@ func (a *Activities) create(ctx context.Context, in models.StepInput, set models
 	}
 	mounted := ""
 	if w.snapshot != "" {
-		if dir, ok := a.snapshots.take(w.snapshot); ok {
+		dir, ok := a.snapshots.take(w.snapshot)
+		a.measures.cache("snapshot", ok)
+		if ok {
 			spec.ModulesSnapshot, mounted, w.installed = dir, w.snapshot, true
 		}
 	}

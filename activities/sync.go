@@ -39,6 +39,9 @@ func (a *Activities) Sync(ctx context.Context, in models.StepInput) (models.Sync
 		return result, err
 	}
 	result.CachedOutput, err = a.cachedOutput(ctx, d.OrgID, digest)
+	if err == nil && result.NeedsSandbox {
+		a.measures.cache("output", result.CachedOutput != "")
+	}
 	return result, err
 }
 

@@ -12,6 +12,7 @@ import (
 // domain that is the project's own may be claimed again.
 func (a *Activities) Validate(ctx context.Context, in models.StepInput) (models.ValidateResult, error) {
 	d := in.Deployment
+	a.measureQueued(ctx, d.DeploymentID)
 	if d.ProjectID == "" || d.OrgID == "" || d.UserID == "" {
 		return models.ValidateResult{}, models.Errorf(models.CodeValidation, "Missing required parameters: projectId, orgId and userId are needed.")
 	}

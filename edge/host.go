@@ -16,6 +16,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/sirupsen/logrus"
 	"golang.org/x/sys/unix"
 
@@ -53,6 +54,8 @@ type Options struct {
 	UIDBase func(ctx context.Context, organizationID string) (uint32, error)
 	Limits  config.Edge
 	Log     logrus.FieldLogger
+	// Metrics, when there is one, takes what the host measures.
+	Metrics prometheus.Registerer
 	// Now is the clock; default time.Now.
 	Now func() time.Time
 }
@@ -75,6 +78,8 @@ type Host struct {
 	// which worker was used last, and free to read.
 	clock  atomic.Int64
 	counts counts
+	// measures are the metrics, counts among them.
+	measures *measures
 
 	// lifetime ends when the host is closed and every worker is gone.
 	lifetime context.Context
@@ -133,6 +138,9 @@ func New(options Options) (*Host, error) {
 	}
 	h.lifetime, h.end = context.WithCancel(context.Background())
 	h.clock.Store(options.Now().UnixNano())
+	if h.measures, err = newMeasures(options.Metrics, h); err != nil {
+		return nil, err
+	}
 	if err := h.takeFolder(); err != nil {
 		h.giveFolder()
 		return nil, models.Errorf(models.CodeSandbox, "the edge host cannot use its folder %s: %w", stateDir, err)

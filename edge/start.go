@@ -72,7 +72,9 @@ func (h *Host) begin(r Release) (*worker, *start, error) {
 func (h *Host) run(s *start, r Release, sequence uint64, victims []*worker) {
 	ctx, cancel := context.WithTimeout(h.lifetime, h.limits.StartTimeout)
 	defer cancel()
+	began := h.now()
 	w, err := h.launch(ctx, r, sequence, victims)
+	h.measures.started(h.now().Sub(began), err)
 	h.mu.Lock()
 	delete(h.starting, r.ID)
 	if err == nil && h.closed {

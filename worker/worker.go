@@ -88,7 +88,7 @@ func newWorker(opts Options, queue string, o temporalworker.Options) temporalwor
 	o.WorkerStopTimeout = stopTimeout
 	o.MaxHeartbeatThrottleInterval = activities.HeartbeatInterval
 	o.DefaultHeartbeatThrottleInterval = activities.HeartbeatInterval
-	o.Interceptors = []interceptor.WorkerInterceptor{activities.NewInterceptor(opts.Log)}
+	o.Interceptors = []interceptor.WorkerInterceptor{opts.Activities.Interceptor()}
 	w := temporalworker.New(opts.Temporal, queue, o)
 	if !o.DisableWorkflowWorker {
 		w.RegisterWorkflowWithOptions(workflows.Deployment, workflow.RegisterOptions{Name: models.WorkflowDeployment})

@@ -63,6 +63,7 @@ func (p *platform) serveDispatcher(ctx context.Context, listener net.Listener) e
 		if certificates, err = p.newCerts(); err != nil {
 			return err
 		}
+		p.metrics.MustRegister(certificates)
 		https = httpsOf(p.config, certificates)
 	}
 	d, err := p.newDispatcher(workers, https, announcements{p.store, certificates}, p.metrics)

@@ -66,6 +66,7 @@ func (p *platform) startEdge(ctx context.Context) (*edgeHost, error) {
 		services: newCheckedServices(services),
 		proxy:    outbound.New(outbound.Options{AllowPrivate: c.Edge.AllowPrivate, Refuse: c.Edge.Refuse, Log: p.log}),
 	}
+	p.metrics.MustRegister(h.proxy)
 	logs := tail.New(tail.Options{Rows: p.store, Keep: c.Edge.LogLines, Log: p.log})
 	// Half of the connections are left to the rest of the process, and more than
 	// half of the others to other organizations.
@@ -84,7 +85,7 @@ func (p *platform) startEdge(ctx context.Context) (*edgeHost, error) {
 			}
 			return sandbox.UIDBase(c.Sandbox.UIDBase, slot)
 		},
-		Limits: c.Edge, Log: p.log,
+		Limits: c.Edge, Metrics: p.metrics, Log: p.log,
 	})
 	if err != nil {
 		_ = services.Close()

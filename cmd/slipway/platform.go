@@ -47,6 +47,10 @@ func openPlatform(ctx context.Context, c config.Config, log *logrus.Logger) (*pl
 		return nil, err
 	}
 	p := &platform{config: c, log: log, store: store, metrics: metrics.New(version), edgeFolder: "edge"}
+	if err := store.Measure(p.metrics); err != nil {
+		p.close()
+		return nil, err
+	}
 	if p.key, err = secretKey(c); err != nil {
 		p.close()
 		return nil, err

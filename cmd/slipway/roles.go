@@ -100,7 +100,7 @@ func (p *platform) serveWorker(ctx context.Context, started func()) error {
 		workers.serving.CompareAndSwap(nil, files)
 	}
 	steps, err := activities.New(activities.Options{
-		Store: p.store, Blobs: p.blobs, Sandboxes: provider, Variables: p.variables(), Workers: workers, Log: p.log,
+		Store: p.store, Blobs: p.blobs, Sandboxes: provider, Variables: p.variables(), Workers: workers, Metrics: p.metrics, Log: p.log,
 		Limits:      sandbox.Limits{MemoryBytes: c.Sandbox.MemoryBytes, CPUs: c.Sandbox.CPUs, PIDs: c.Sandbox.PIDs, DiskBytes: c.Sandbox.DiskBytes},
 		AllowHosts:  c.Sandbox.Registries,
 		UIDBase:     c.Sandbox.UIDBase,
