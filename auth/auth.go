@@ -16,6 +16,7 @@ import (
 	"github.com/alexedwards/argon2id"
 	"github.com/sirupsen/logrus"
 
+	"github.com/slipwayhq/slipway/clientaddr"
 	"github.com/slipwayhq/slipway/mail"
 	"github.com/slipwayhq/slipway/models"
 	"github.com/slipwayhq/slipway/ratelimit"
@@ -94,6 +95,7 @@ type Auth struct {
 	secure    bool
 	protect   *Origins
 	origins   []string
+	addresses clientaddr.Finder
 	passwords *passwords
 	routes    map[string]route
 	// letters are sent apart from the answer, which must not take longer when
@@ -142,7 +144,7 @@ func New(opts Options) (*Auth, error) {
 	}
 	a := &Auth{
 		opts: opts, store: opts.Store, log: opts.Log, secret: []byte(opts.Secret), secure: app.Scheme == "https",
-		protect: protect, origins: trusted, passwords: hashing, sending: make(chan struct{}, maxLetters),
+		protect: protect, origins: trusted, passwords: hashing, addresses: clientaddr.New(opts.TrustedProxies), sending: make(chan struct{}, maxLetters),
 	}
 	a.routes = a.table()
 	return a, nil

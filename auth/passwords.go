@@ -2,14 +2,14 @@ package auth
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
+	"net/http"
 	"runtime"
 	"sync/atomic"
 	"time"
 	"unicode/utf8"
-
-	"net/http"
 
 	"github.com/alexedwards/argon2id"
 	"golang.org/x/text/unicode/norm"
@@ -118,3 +118,13 @@ func (p *passwords) turn(ctx context.Context, work func() error) error {
 }
 
 var errTooBusy = errors.New("no turn in time")
+
+// GivePassword sets a password for a user that nobody could guess, and returns it.
+func (a *Auth) GivePassword(ctx context.Context, userID string) (string, error) {
+	password := rand.Text()
+	hash, err := a.passwords.hash(ctx, password)
+	if err != nil {
+		return "", err
+	}
+	return password, a.store.SetPassword(ctx, userID, hash)
+}

@@ -7,6 +7,7 @@ import (
 	"time"
 	"unicode"
 
+	"github.com/slipwayhq/slipway/clientaddr"
 	"github.com/slipwayhq/slipway/models"
 )
 
@@ -71,12 +72,8 @@ func (a *Auth) begin(w http.ResponseWriter, r *http.Request, userID string, reme
 	if !remembered {
 		ttl, maxAge = min(ttl, briefTTL), 0
 	}
-	address := ""
-	if from := Address(r, a.opts.TrustedProxies); from.IsValid() {
-		address = from.String()
-	}
 	_, token, err = a.store.CreateSession(r.Context(), models.Session{
-		UserID: userID, IPAddress: address, UserAgent: printable(r.UserAgent(), 256), Remembered: remembered, ExpiresAt: time.Now().UTC().Add(ttl),
+		UserID: userID, IPAddress: clientaddr.String(a.addresses.Of(r)), UserAgent: printable(r.UserAgent(), 256), Remembered: remembered, ExpiresAt: time.Now().UTC().Add(ttl),
 	})
 	if err != nil {
 		return "", err

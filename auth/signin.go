@@ -4,6 +4,7 @@ import (
 	"net/http"
 	"time"
 
+	"github.com/slipwayhq/slipway/clientaddr"
 	"github.com/slipwayhq/slipway/ratelimit"
 )
 
@@ -52,7 +53,7 @@ func (a *Auth) signInEmail(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	if !match {
-		a.log.WithField("from", network(Address(r, a.opts.TrustedProxies))).Info("a sign-in was refused")
+		a.log.WithField("from", a.network(r)).Info("a sign-in was refused")
 		return invalidCredentials()
 	}
 	if stale {
@@ -90,7 +91,7 @@ func (a *Auth) rehash(r *http.Request, userID, password string) error {
 // that the owner of the account still gets in from elsewhere; the third, ten
 // times as wide, is for one who has many addresses.
 func (a *Auth) limitSignIn(r *http.Request, email string) error {
-	from := network(Address(r, a.opts.TrustedProxies))
+	from := a.network(r)
 	if err := a.take(r.Context(), "sign-in address "+from, ratelimit.PerMinute(a.opts.Rates.SignInAddress)); err != nil {
 		return err
 	}
@@ -101,12 +102,15 @@ func (a *Auth) limitSignIn(r *http.Request, email string) error {
 	return a.take(r.Context(), "sign-in account "+account, ratelimit.PerMinute(10*a.opts.Rates.SignInAccount))
 }
 
+// network is what a request comes from, as attempts are counted.
+func (a *Auth) network(r *http.Request) string { return clientaddr.Network(a.addresses.Of(r)) }
+
 // opaque names an address in the limiter's rows without giving it away.
 func (a *Auth) opaque(email string) string { return a.signature("address " + email)[:22] }
 
 // limitAddress bounds what may be done without an account from a network.
 func (a *Auth) limitAddress(r *http.Request, what string) error {
-	return a.take(r.Context(), what+" address "+network(Address(r, a.opts.TrustedProxies)), ratelimit.PerMinute(a.opts.Rates.SignInAddress))
+	return a.take(r.Context(), what+" address "+a.network(r), ratelimit.PerMinute(a.opts.Rates.SignInAddress))
 }
 
 // mayWriteTo bounds the letters that strangers can have sent to an address.

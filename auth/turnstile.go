@@ -37,7 +37,7 @@ func (a *Auth) captcha(r *http.Request) error {
 		return refuse(http.StatusBadRequest, "MISSING_RESPONSE", "Missing CAPTCHA response")
 	}
 	question := map[string]string{"secret": t.Secret, "response": token}
-	if from := Address(r, a.opts.TrustedProxies); from.IsValid() {
+	if from := a.addresses.Of(r); from.IsValid() {
 		question["remoteip"] = from.String()
 	}
 	body, err := json.Marshal(question)

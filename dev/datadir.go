@@ -22,6 +22,9 @@ type Credentials struct {
 	OrgID           string `json:"orgId"`
 	UserID          string `json:"userId"`
 	Token           string `json:"token"`
+	// Email and Password are what the owner signs in with at <APIURL>/app.
+	Email    string `json:"email,omitempty"`
+	Password string `json:"password,omitempty"`
 }
 
 // claimDataDir makes the folder and takes its lock, which the kernel gives back

@@ -65,8 +65,8 @@ type Environment struct {
 // Roles is what the caller wants to run.
 type Roles struct {
 	Services []Service
-	// OrgID, UserID and Token go into credentials.json.
-	OrgID, UserID, Token string
+	// OrgID, UserID, Token, Email and Password go into credentials.json.
+	OrgID, UserID, Token, Email, Password string
 	// Started, when set, runs once everything is ready, beside the services.
 	Started func(context.Context)
 	// Close, when set, is called after the services have stopped and before
@@ -89,7 +89,7 @@ func Run(ctx context.Context, opts Options) error {
 	err := h.open(ctx)
 	h.out.quiet()
 	if err == nil {
-		h.out.banner(h.env, h.credentialsFile(), time.Since(started))
+		h.out.banner(h.env, h.roles.Email, h.credentialsFile(), time.Since(started))
 		err = h.wait(ctx)
 	}
 	h.close()
@@ -195,7 +195,7 @@ func (h *house) startRoles(ctx context.Context) error {
 	if err := writeCredentials(h.credentialsFile(), Credentials{
 		APIURL: h.env.APIURL, DispatcherURL: h.env.DispatcherURL,
 		TemporalAddress: h.env.TemporalAddress, TemporalUIURL: h.env.TemporalUIURL,
-		OrgID: h.roles.OrgID, UserID: h.roles.UserID, Token: h.roles.Token,
+		OrgID: h.roles.OrgID, UserID: h.roles.UserID, Token: h.roles.Token, Email: h.roles.Email, Password: h.roles.Password,
 	}); err != nil {
 		return err
 	}

@@ -45,7 +45,7 @@ func (p *printer) quiet() {
 	}
 }
 
-func (p *printer) banner(env Environment, credentials string, took time.Duration) {
+func (p *printer) banner(env Environment, owner, credentials string, took time.Duration) {
 	site := env.DispatcherURL
 	if u, err := url.Parse(env.DispatcherURL); err == nil {
 		site = u.Scheme + "://<worker>." + u.Host + "/"
@@ -53,6 +53,7 @@ func (p *printer) banner(env Environment, credentials string, took time.Duration
 	p.line(fmt.Sprintf(`
 Slipway is ready (%.1f s)
 
+  Dashboard     %s/app  (sign in as %s with the password in the credentials)
   API           %s  (reference: %s/docs)
   Sites         %s
   Temporal      %s  (Web UI: %s)
@@ -60,5 +61,5 @@ Slipway is ready (%.1f s)
   Logs          %s/logs
 
 Ctrl-C stops everything.
-`, took.Seconds(), env.APIURL, env.APIURL, site, env.TemporalAddress, env.TemporalUIURL, credentials, env.DataDir))
+`, took.Seconds(), env.APIURL, owner, env.APIURL, env.APIURL, site, env.TemporalAddress, env.TemporalUIURL, credentials, env.DataDir))
 }
