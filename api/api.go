@@ -44,6 +44,9 @@ type Limits struct {
 	// AnswerTimeout bounds the time an answer may take once the body is there; 1
 	// minute. What is slower than that is hung: the caller gets a 503.
 	AnswerTimeout time.Duration
+	// DeviceInterval is how often a program may ask whether it was confirmed; 5
+	// seconds.
+	DeviceInterval time.Duration
 }
 
 func (l Limits) withDefaults() Limits {
@@ -64,6 +67,9 @@ func (l Limits) withDefaults() Limits {
 	}
 	if l.AnswerTimeout <= 0 {
 		l.AnswerTimeout = time.Minute
+	}
+	if l.DeviceInterval <= 0 {
+		l.DeviceInterval = 5 * time.Second
 	}
 	return l
 }
@@ -89,6 +95,8 @@ type Options struct {
 	Environment string
 	// Sessions knows who is signed in; nil means that only tokens count.
 	Sessions Sessions
+	// Mail sends invitations; nil means that none can be sent.
+	Mail Mailer
 	// AppURL is where people reach the gateway, without a slash at the end; pages
 	// of it may act with a session, besides those of Origins.
 	AppURL string
@@ -155,6 +163,9 @@ func New(opts Options) (*Server, error) {
 	if opts.Sessions == nil {
 		opts.Sessions = noSessions{}
 	}
+	if opts.Mail == nil {
+		opts.Mail = noMailer{}
+	}
 	trusted := slices.Clone(opts.Origins)
 	if opts.AppURL != "" {
 		trusted = append(trusted, opts.AppURL)
@@ -183,6 +194,11 @@ func New(opts Options) (*Server, error) {
 	s.registerWorkerLogs()
 	s.registerRollouts()
 	s.registerBlobs()
+	s.registerOrganizations()
+	s.registerMembers()
+	s.registerInvitations()
+	s.registerTokens()
+	s.registerDevices()
 	s.registerEvents()
 	if err := s.checkPermissions(); err != nil {
 		return nil, err

@@ -142,7 +142,11 @@ func documentTags() []*huma.Tag {
 		{Name: "Releases", Description: "What deployments made, going back to one, and bringing one live for a share of the visitors."},
 		{Name: "Domains", Description: "Host names of one's own, checked in DNS before they count."},
 		{Name: "Variables", Description: "Settings and secrets that builds and workers read. Values of secrets never come back."},
+		{Name: "Webhooks", Description: "Being told over HTTP of what happens, and what came of telling it."},
 		{Name: "Blobs", Description: "Uploading files by their content, so that only what changed is sent."},
+		{Name: "Organizations", Description: "Who belongs to an organization, with which role, and who is invited to it."},
+		{Name: "Tokens", Description: "Secrets that programs call this API with, in the name of who made them."},
+		{Name: "Devices", Description: "How a program without a browser gets a token: its person confirms a code (RFC 8628)."},
 		{Name: "Service", Description: "What this service is and whether it works."},
 	}
 }

@@ -9,6 +9,9 @@ type access struct {
 	// account operations are a signed-in person's about themselves; they act in no
 	// organization and no token may call them.
 	account bool
+	// anybody who is somebody: a token, or a person who is signed in, of an
+	// organization or not.
+	anybody bool
 	// role is the least role in the organization.
 	role models.Role
 	// scope is the least scope of a token.
@@ -22,15 +25,20 @@ type access struct {
 var (
 	everybody = access{public: true}
 	oneself   = access{account: true}
+	anybody   = access{anybody: true, project: true}
 	reading   = access{role: models.RoleViewer, scope: models.ScopeRead, project: true}
 	deploying = access{role: models.RoleDeveloper, scope: models.ScopeDeploy, project: true}
 	// changing is what a deployment does not need: settings and operators' actions.
 	changing = access{role: models.RoleDeveloper, scope: models.ScopeAdmin, project: true}
+	// delegating is what everybody does with tokens of their own.
+	delegating = access{role: models.RoleViewer, scope: models.ScopeAdmin, project: true}
 	// of the whole organization, so never by a token limited to a project.
-	looking   = access{role: models.RoleViewer, scope: models.ScopeRead}
-	creating  = access{role: models.RoleDeveloper, scope: models.ScopeDeploy}
-	governing = access{role: models.RoleAdmin, scope: models.ScopeAdmin}
-	owning    = access{role: models.RoleOwner, scope: models.ScopeAdmin}
+	looking    = access{role: models.RoleViewer, scope: models.ScopeRead}
+	creating   = access{role: models.RoleDeveloper, scope: models.ScopeDeploy}
+	leaving    = access{role: models.RoleViewer, scope: models.ScopeAdmin}
+	inspecting = access{role: models.RoleAdmin, scope: models.ScopeRead}
+	governing  = access{role: models.RoleAdmin, scope: models.ScopeAdmin}
+	owning     = access{role: models.RoleOwner, scope: models.ScopeAdmin}
 )
 
 // permissions is the one place that says who may call what. An operation without
@@ -75,4 +83,35 @@ var permissions = map[string]access{
 	"get-domain":    reading,
 	"check-domain":  changing,
 	"remove-domain": changing,
+
+	"me":                  anybody,
+	"list-organizations":  anybody,
+	"create-organization": oneself,
+	"get-organization":    looking,
+	"change-organization": governing,
+	"delete-organization": owning,
+
+	"list-members":  looking,
+	"change-member": governing,
+	// Who removes another needs to be an admin; the handler knows who is who.
+	"remove-member": leaving,
+
+	"invite-member":        governing,
+	"list-invitations":     inspecting,
+	"withdraw-invitation":  governing,
+	"list-own-invitations": oneself,
+	"accept-invitation":    oneself,
+
+	"create-token": delegating,
+	// Of others' tokens only an admin knows.
+	"list-tokens": reading,
+	"get-token":   reading,
+	// A token may revoke itself; another needs the scope admin.
+	"revoke-token": reading,
+
+	"create-device-code":  everybody,
+	"create-device-token": everybody,
+	"get-device":          oneself,
+	"approve-device":      oneself,
+	"deny-device":         oneself,
 }

@@ -104,14 +104,14 @@ type OwnInvitation struct {
 	InviterName string
 }
 
-// InvitationsOf lists what a person is invited to, newest first. Only a verified
+// InvitationsOf lists what a person is invited to, the newest 100. Only a verified
 // address counts: anybody can sign up with somebody else's.
 func (s *Store) InvitationsOf(ctx context.Context, userID string) ([]OwnInvitation, error) {
 	var rows []OwnInvitation
 	err := s.with(ctx).Raw(`SELECT i.*, o.name AS organization_name, coalesce(nullif(b.name, ''), b.email, '') AS inviter_name
 		FROM users u JOIN invitations i ON i.email = u.email JOIN organizations o ON o.id = i.organization_id
 		LEFT JOIN users b ON b.id = i.invited_by
-		WHERE u.id = ? AND u.email_verified AND i.expires_at > now() ORDER BY i.created_at DESC, i.id DESC`, userID).Scan(&rows).Error
+		WHERE u.id = ? AND u.email_verified AND i.expires_at > now() ORDER BY i.created_at DESC, i.id DESC LIMIT 100`, userID).Scan(&rows).Error
 	return rows, dbError(err)
 }
 
