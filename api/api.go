@@ -12,7 +12,6 @@ import (
 	"errors"
 	"net"
 	"net/http"
-	"slices"
 	"sync"
 	"time"
 
@@ -25,6 +24,7 @@ import (
 
 	"github.com/slipwayhq/slipway/auth"
 	"github.com/slipwayhq/slipway/blob"
+	"github.com/slipwayhq/slipway/clientaddr"
 	"github.com/slipwayhq/slipway/models"
 	"github.com/slipwayhq/slipway/variables"
 )
@@ -121,10 +121,14 @@ type Options struct {
 	// Reserved are worker names no project may take; nil means
 	// models.ReservedWorkerNames.
 	Reserved []string
-	// Origins are the browser origins allowed to call; nil means those of this
-	// machine (http://localhost and http://127.0.0.1 on any port).
+	// Origins are the browser origins allowed to call, besides that of AppURL; nil
+	// means auth.LocalOrigins.
 	Origins []string
-	Limits  Limits
+	// Addresses finds clients' addresses; the zero Finder trusts no proxy.
+	Addresses clientaddr.Finder
+	// Rates bound requests.
+	Rates  Rates
+	Limits Limits
 }
 
 // Server is the gateway. It is an http.Handler and safe for concurrent use.
@@ -141,6 +145,7 @@ type Server struct {
 	changes  *changeHub
 	watchers streams
 	origins  *auth.Origins
+	limiters limiters
 	// closing is closed when Serve begins to shut down, which ends log streams.
 	closing   chan struct{}
 	closeOnce sync.Once
@@ -166,11 +171,7 @@ func New(opts Options) (*Server, error) {
 	if opts.Mail == nil {
 		opts.Mail = noMailer{}
 	}
-	trusted := slices.Clone(opts.Origins)
-	if opts.AppURL != "" {
-		trusted = append(trusted, opts.AppURL)
-	}
-	origins, err := auth.NewOrigins(trusted)
+	origins, err := originsOf(opts)
 	if err != nil {
 		return nil, err
 	}
@@ -178,9 +179,10 @@ func New(opts Options) (*Server, error) {
 	s.streams = streams{open: map[string]int{}, most: maxStreams, refusal: "The organization follows %d logs, as many as it may at a time."}
 	s.watchers = streams{open: map[string]int{}, most: maxEventStreams, refusal: "The organization is watched by %d clients, as many as may at a time."}
 	s.changes = newChangeHub(opts.Store, opts.Log)
+	s.limiters = newLimiters(opts.Store)
 	s.engine = s.newEngine()
 	s.api = humagin.New(s.engine, s.config())
-	s.api.UseMiddleware(s.authenticate, s.limitBody)
+	s.api.UseMiddleware(s.refuseBody, s.authenticate, s.limitCaller, s.allowBody)
 	s.registerInformation()
 	s.registerDeploy()
 	s.registerStatus()
@@ -219,7 +221,7 @@ func (s *Server) newEngine() *gin.Engine {
 	engine.RedirectFixedPath = false
 	engine.HandleMethodNotAllowed = true
 	engine.ContextWithFallback = true
-	engine.Use(s.requestID, s.accessLog, s.recovery, s.headers, s.deadlines, s.cors)
+	engine.Use(s.requestID, s.addresses, s.accessLog, s.recovery, s.headers, s.deadlines, s.cors, s.limitAddress)
 	engine.NoRoute(func(c *gin.Context) {
 		s.writeError(c, models.Errorf(models.CodeNotFound, "There is no such route. GET / lists them."))
 	})

@@ -44,6 +44,8 @@ func (e *Error) GetHeaders() http.Header {
 	switch e.GetStatus() {
 	case http.StatusUnauthorized:
 		return http.Header{"Www-Authenticate": {`Bearer realm="slipway"`}}
+	case http.StatusTooManyRequests:
+		return http.Header{"Retry-After": {retryAfter(e)}}
 	case http.StatusServiceUnavailable:
 		return http.Header{"Retry-After": {"5"}}
 	default:

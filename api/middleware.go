@@ -6,10 +6,7 @@ import (
 	"encoding/hex"
 	"fmt"
 	"net/http"
-	"net/url"
 	"runtime/debug"
-	"slices"
-	"strconv"
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -17,6 +14,7 @@ import (
 	"github.com/gin-gonic/gin"
 	"github.com/sirupsen/logrus"
 
+	"github.com/slipwayhq/slipway/clientaddr"
 	"github.com/slipwayhq/slipway/models"
 )
 
@@ -75,7 +73,7 @@ func (s *Server) accessLog(c *gin.Context) {
 	c.Next()
 	entry := s.logOf(c.Request.Context()).WithFields(logrus.Fields{
 		"method": c.Request.Method, "path": shorten(c.Request.URL.Path), "route": c.FullPath(), "status": c.Writer.Status(),
-		"bytes": max(c.Writer.Size(), 0), "duration_ms": time.Since(begin).Milliseconds(), "remote": c.Request.RemoteAddr,
+		"bytes": max(c.Writer.Size(), 0), "duration_ms": time.Since(begin).Milliseconds(), "remote": clientaddr.String(clientaddr.From(c.Request.Context())),
 	})
 	if id, ok := c.Get(organizationField); ok {
 		entry = entry.WithField("organization", id)
@@ -109,15 +107,6 @@ func (s *Server) recovery(c *gin.Context) {
 	c.Next()
 }
 
-// headers are on every answer: nothing here is for caches, frames or guessing.
-func (s *Server) headers(c *gin.Context) {
-	h := c.Writer.Header()
-	h.Set("Cache-Control", "no-store")
-	h.Set("X-Content-Type-Options", "nosniff")
-	h.Set("Referrer-Policy", "no-referrer")
-	h.Set("X-Frame-Options", "DENY")
-}
-
 // deadlines keep a silent client from holding a connection, unless the route
 // moves them (uploads, log streams). A writer without deadlines (a test's
 // recorder) has none to set.
@@ -128,60 +117,40 @@ func (s *Server) deadlines(c *gin.Context) {
 	_ = control.SetWriteDeadline(end)
 }
 
-// cors lets the pages of allowed origins call the API. Tokens travel in a
-// header, so credentials (cookies) are not allowed along.
-func (s *Server) cors(c *gin.Context) {
-	h := c.Writer.Header()
-	h.Add("Vary", "Origin")
-	origin := c.GetHeader("Origin")
-	if origin == "" || !s.allowedOrigin(origin) {
-		return
-	}
-	h.Set("Access-Control-Allow-Origin", origin)
-	h.Set("Access-Control-Expose-Headers", requestIDHeader+", Location, Retry-After")
-	if c.Request.Method != http.MethodOptions || c.GetHeader("Access-Control-Request-Method") == "" {
-		return
-	}
-	h.Set("Access-Control-Allow-Methods", "GET, POST, PUT, OPTIONS")
-	h.Set("Access-Control-Allow-Headers", "Authorization, Content-Type, Idempotency-Key, Last-Event-ID, "+requestIDHeader)
-	h.Set("Access-Control-Max-Age", "600")
-	c.AbortWithStatus(http.StatusNoContent)
-}
-
-// allowedOrigin compares whole origins. By default only this machine's own
-// names: tenants live on subdomains of localhost and must not be let in.
-func (s *Server) allowedOrigin(origin string) bool {
-	if s.opts.Origins != nil {
-		return slices.Contains(s.opts.Origins, origin)
-	}
-	u, err := url.Parse(origin)
-	if err != nil || u.Scheme != "http" {
-		return false
-	}
-	host := u.Hostname()
-	return host == "localhost" || host == "127.0.0.1" || host == "::1"
-}
-
-// limitBody refuses, before a byte of it is read, a body that announces itself
-// as too large or as compressed, and gives the rest the time its route allows.
-func (s *Server) limitBody(ctx huma.Context, next func(huma.Context)) {
-	op := ctx.Operation()
-	if op.RequestBody == nil {
-		next(ctx)
-		return
-	}
+// refuseBody refuses, before it is known who asks and before a byte of it is read,
+// a body that is there although the route has none, or that announces itself as
+// too large or as compressed.
+func (s *Server) refuseBody(ctx huma.Context, next func(huma.Context)) {
 	c := humagin.Unwrap(ctx)
-	if encoding := ctx.Header("Content-Encoding"); encoding != "" && encoding != "identity" {
-		s.writeError(c, models.Errorf(models.CodeUnsupportedMedia, "Send the body without Content-Encoding."))
-		return
-	}
+	op := ctx.Operation()
 	limit := op.MaxBodyBytes - 1
-	if length, err := strconv.ParseInt(ctx.Header("Content-Length"), 10, 64); err == nil && limit > 0 && length > limit {
+	length := c.Request.ContentLength
+	switch {
+	case op.RequestBody == nil && (length < 0 || length > strayBody):
+		// The rest of it is not waited for either.
+		c.Header("Connection", "close")
+		s.writeError(c, models.Errorf(models.CodeTooLarge, "This route takes no body."))
+	case op.RequestBody == nil:
+		next(ctx)
+	case c.GetHeader("Content-Encoding") != "" && c.GetHeader("Content-Encoding") != "identity":
+		s.writeError(c, models.Errorf(models.CodeUnsupportedMedia, "Send the body without Content-Encoding."))
+	case limit > 0 && length > limit:
 		s.writeError(c, tooLargeError(limit))
-		return
+	default:
+		next(ctx)
 	}
-	control := http.NewResponseController(c.Writer)
-	_ = control.SetReadDeadline(time.Now().Add(s.opts.Limits.BodyTimeout))
-	_ = control.SetWriteDeadline(time.Now().Add(s.opts.Limits.BodyTimeout + s.opts.Limits.AnswerTimeout + lastWords))
+}
+
+// strayBody is a body that clients send along where there should be none, such as
+// "{}"; net/http skips it.
+const strayBody = 1024
+
+// allowBody gives a body the time its route allows it to arrive in.
+func (s *Server) allowBody(ctx huma.Context, next func(huma.Context)) {
+	if ctx.Operation().RequestBody != nil {
+		control := http.NewResponseController(humagin.Unwrap(ctx).Writer)
+		_ = control.SetReadDeadline(time.Now().Add(s.opts.Limits.BodyTimeout))
+		_ = control.SetWriteDeadline(time.Now().Add(s.opts.Limits.BodyTimeout + s.opts.Limits.AnswerTimeout + lastWords))
+	}
 	next(ctx)
 }

@@ -66,6 +66,9 @@ type Decision struct {
 	RetryAfter time.Duration
 }
 
+// RetryAfterDetail is the detail of Err that says how many seconds to wait.
+const RetryAfterDetail = "retryAfterSeconds"
+
 // Err is nil for what is allowed, else CodeRateLimited with the numbers.
 func (d Decision) Err() error {
 	if d.Allowed {
@@ -73,7 +76,7 @@ func (d Decision) Err() error {
 	}
 	return models.Errorf(models.CodeRateLimited, "Too many requests: %d per %s are allowed here. Try again in %d s.",
 		d.Limit.Count, period(d.Limit.Period), Seconds(d.RetryAfter)).
-		WithDetails(map[string]any{"limit": d.Limit.Count, "periodSeconds": Seconds(d.Limit.Period), "retryAfterSeconds": Seconds(d.RetryAfter)})
+		WithDetails(map[string]any{"limit": d.Limit.Count, "periodSeconds": Seconds(d.Limit.Period), RetryAfterDetail: Seconds(d.RetryAfter)})
 }
 
 // Seconds rounds up to whole seconds, as headers have them: who waits that long
