@@ -44,6 +44,7 @@ func (a *Activities) Build(ctx context.Context, in models.StepInput) (result mod
 		defer a.destroySandbox(ctx, in.Deployment.DeploymentID)
 		began := time.Now()
 		result, err = a.runBuild(ctx, in, log)
+		a.chargeBuild(ctx, in.Deployment.DeploymentID, models.StepBuild, began, err)
 		a.measures.builds.WithLabelValues(in.Sync.Framework, resultOf(err)).Observe(time.Since(began).Seconds())
 		return result, err
 	}
