@@ -27,6 +27,7 @@ import (
 	"github.com/slipwayhq/slipway/clientaddr"
 	"github.com/slipwayhq/slipway/models"
 	"github.com/slipwayhq/slipway/variables"
+	"github.com/slipwayhq/slipway/webhook"
 )
 
 // Limits bound what a request may bring. A zero field means its default.
@@ -74,8 +75,8 @@ func (l Limits) withDefaults() Limits {
 	return l
 }
 
-// Options are what a Server needs. Store, Blobs, Variables, Temporal, SiteURL and the
-// functions that start and tell workflows are required.
+// Options are what a Server needs. Store, Blobs, Variables, WebhookVault, Temporal,
+// SiteURL and the // functions that start and tell workflows are required.
 type Options struct {
 	Store *models.Store
 	Blobs blob.Store
@@ -95,11 +96,15 @@ type Options struct {
 	Environment string
 	// Sessions knows who is signed in; nil means that only tokens count.
 	Sessions Sessions
+	// Auth answers below /api/auth/; nil means that nobody signs in here.
+	Auth http.Handler
 	// Mail sends invitations; nil means that none can be sent.
 	Mail Mailer
 	// AppURL is where people reach the gateway, without a slash at the end; pages
 	// of it may act with a session, besides those of Origins.
 	AppURL string
+	// Turnstile has the dashboard's forms show Cloudflare's challenge.
+	Turnstile bool
 	// BuildQueue is the task queue of the hosts that build.
 	BuildQueue string
 	// ActiveTimeout and ParkTimeout go into each deployment's input.
@@ -114,6 +119,12 @@ type Options struct {
 	// returns its run id; CancelRollout has it give the visitors back.
 	StartRollout  func(ctx context.Context, r models.Rollout) (runID string, err error)
 	CancelRollout func(ctx context.Context, id string) error
+	// WebhookVault seals what is secret of webhooks; WebhookRules say which
+	// addresses they may have; Deliver has a delivery sent now and returns the run
+	// id of its workflow.
+	WebhookVault *webhook.Vault
+	WebhookRules webhook.Rules
+	Deliver      func(ctx context.Context, d models.Delivery) (runID string, err error)
 	// CNAMETarget is what people point their domains at.
 	CNAMETarget string
 	// Domain is the domain workers answer under; it cannot be a custom domain.
@@ -155,8 +166,8 @@ type Server struct {
 func New(opts Options) (*Server, error) {
 	switch {
 	case opts.Store == nil, opts.Blobs == nil, opts.Variables == nil, opts.Temporal == nil, opts.Start == nil, opts.CheckDomain == nil,
-		opts.StartRollout == nil, opts.CancelRollout == nil, opts.SiteURL == nil:
-		return nil, errors.New("api: Store, Blobs, Variables, Temporal, SiteURL and what starts workflows are required")
+		opts.StartRollout == nil, opts.CancelRollout == nil, opts.WebhookVault == nil, opts.Deliver == nil, opts.SiteURL == nil:
+		return nil, errors.New("api: Store, Blobs, Variables, WebhookVault, Temporal, SiteURL and what starts workflows are required")
 	}
 	if opts.Log == nil {
 		opts.Log = logrus.StandardLogger()
@@ -182,31 +193,40 @@ func New(opts Options) (*Server, error) {
 	s.limiters = newLimiters(opts.Store)
 	s.engine = s.newEngine()
 	s.api = humagin.New(s.engine, s.config())
-	s.api.UseMiddleware(s.refuseBody, s.authenticate, s.limitCaller, s.allowBody)
+	s.api.UseMiddleware(s.refuseBody, s.audit, s.authenticate, s.limitCaller, s.allowBody)
 	s.registerInformation()
 	s.registerDeploy()
 	s.registerStatus()
 	s.registerDeployments()
 	s.registerActions()
+	s.registerAudit()
 	s.registerLogs()
 	s.registerProjects()
+	s.registerProjectSettings()
 	s.registerReleases()
 	s.registerVariables()
 	s.registerDomains()
 	s.registerWorkerLogs()
 	s.registerRollouts()
+	s.registerWebhooks()
 	s.registerBlobs()
+	s.registerEvents()
 	s.registerOrganizations()
 	s.registerMembers()
 	s.registerInvitations()
 	s.registerTokens()
 	s.registerDevices()
-	s.registerEvents()
+	if opts.Auth != nil {
+		s.engine.Any(auth.Prefix+"*path", gin.WrapH(opts.Auth))
+	}
 	if err := s.checkPermissions(); err != nil {
 		return nil, err
 	}
 	s.completeDocument()
 	if err := s.registerDocs(); err != nil {
+		return nil, err
+	}
+	if err := s.registerDashboard(); err != nil {
 		return nil, err
 	}
 	return s, nil
@@ -248,7 +268,7 @@ func answersHead(path string) bool {
 	case "/", "/health", "/docs", "/openapi.json":
 		return true
 	}
-	return false
+	return isDashboard(path)
 }
 
 // Serve answers on l until ctx ends, then lets requests under way finish for up

@@ -28,6 +28,7 @@ import (
 	"github.com/slipwayhq/slipway/models"
 	"github.com/slipwayhq/slipway/seal"
 	"github.com/slipwayhq/slipway/variables"
+	"github.com/slipwayhq/slipway/webhook"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(temporaltest.Wrap(pgtest.Wrap(m))) }
@@ -54,6 +55,8 @@ type gateway struct {
 	canceled []string
 	// cancelFails is what canceling a rollout's workflow comes to.
 	cancelFails error
+	// delivered are those that were to be sent at once.
+	delivered []models.Delivery
 	// lookFails is what looking at a domain fails with.
 	lookFails error
 }
@@ -77,6 +80,7 @@ func newGateway(t *testing.T, change ...func(*api.Options)) *gateway {
 		Store: g.store, Blobs: g.blobs, Variables: variables.New(g.store, key), Temporal: unreachableTemporal(t), Log: g.logger(), Version: "1.2.3",
 		Start: g.start, BuildQueue: "builds", ActiveTimeout: time.Minute, ParkTimeout: time.Hour,
 		SiteURL: func(worker string) string { return "http://" + worker + ".slipway.test/" }, Domain: "slipway.test",
+		WebhookVault: webhook.NewVault(key), Deliver: g.deliver,
 		CheckDomain: g.checkDomain, StartRollout: g.startRollout, CancelRollout: g.cancelRollout, CNAMETarget: "dispatcher.slipway.test",
 	}
 	for _, c := range change {
@@ -157,6 +161,13 @@ func (g *gateway) cancelRollout(_ context.Context, id string) error {
 	defer g.mu.Unlock()
 	g.canceled = append(g.canceled, id)
 	return g.cancelFails
+}
+
+func (g *gateway) deliver(_ context.Context, d models.Delivery) (string, error) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.delivered = append(g.delivered, d)
+	return "run-" + d.ID, nil
 }
 
 // own makes a host a project's own.

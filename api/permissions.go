@@ -64,6 +64,8 @@ var permissions = map[string]access{
 	"create-project":      creating,
 	"list-projects":       reading,
 	"get-project":         reading,
+	"change-project":      changing,
+	"delete-project":      governing,
 	"stream-project-logs": reading,
 
 	"stream-events": reading,
@@ -84,12 +86,26 @@ var permissions = map[string]access{
 	"check-domain":  changing,
 	"remove-domain": changing,
 
+	"create-webhook":        governing,
+	"list-webhooks":         looking,
+	"get-webhook":           looking,
+	"change-webhook":        governing,
+	"delete-webhook":        governing,
+	"rotate-webhook-secret": governing,
+	"test-webhook":          governing,
+	"list-deliveries":       looking,
+	"get-delivery":          looking,
+	"redeliver":             governing,
+
 	"me":                  anybody,
 	"list-organizations":  anybody,
 	"create-organization": oneself,
 	"get-organization":    looking,
 	"change-organization": governing,
 	"delete-organization": owning,
+
+	"list-audit":   inspecting,
+	"export-audit": inspecting,
 
 	"list-members":  looking,
 	"change-member": governing,

@@ -26,6 +26,7 @@ import (
 	"github.com/slipwayhq/slipway/models"
 	"github.com/slipwayhq/slipway/seal"
 	"github.com/slipwayhq/slipway/variables"
+	"github.com/slipwayhq/slipway/webhook"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(pgtest.Wrap(m)) }
@@ -65,6 +66,7 @@ func newGateway(t *testing.T) *gateway {
 		Store: g.store, Blobs: g.blobs, Variables: variables.New(g.store, key), Temporal: unreachableTemporal(t), Log: log, Version: "test",
 		Start: g.start, BuildQueue: "builds", ActiveTimeout: time.Minute, ParkTimeout: time.Hour,
 		SiteURL: func(worker string) string { return "http://" + worker + ".slipway.test/" }, Domain: "slipway.test", CNAMETarget: "dispatcher.slipway.test",
+		WebhookVault: webhook.NewVault(key), Deliver: func(_ context.Context, d models.Delivery) (string, error) { return "run-" + d.ID, nil },
 		CheckDomain:  func(_ context.Context, d models.Domain) (string, error) { return "run-" + d.ID, nil },
 		StartRollout: func(_ context.Context, r models.Rollout) (string, error) { return "run-" + r.ID, nil },
 		CancelRollout: func(ctx context.Context, id string) error {

@@ -18,6 +18,7 @@ import (
 	"github.com/slipwayhq/slipway/sandbox"
 	"github.com/slipwayhq/slipway/sandbox/oci"
 	"github.com/slipwayhq/slipway/toolchain"
+	"github.com/slipwayhq/slipway/webhook"
 	"github.com/slipwayhq/slipway/worker"
 	"github.com/slipwayhq/slipway/workflows"
 )
@@ -25,6 +26,10 @@ import (
 // newAPI makes the gateway.
 func (p *platform) newAPI() (*api.Server, error) {
 	c := p.config
+	people, err := p.people()
+	if err != nil {
+		return nil, err
+	}
 	return api.New(api.Options{
 		Store: p.store, Blobs: p.blobs, Variables: p.variables(), Temporal: p.temporal, Log: p.log, Version: version, Environment: c.Environment,
 		Start: func(ctx context.Context, d models.Deployment) (string, error) {
@@ -37,11 +42,23 @@ func (p *platform) newAPI() (*api.Server, error) {
 			return workflows.StartRollout(ctx, p.temporal, r, c.Temporal.Queue)
 		},
 		CancelRollout: func(ctx context.Context, id string) error { return workflows.CancelRollout(ctx, p.temporal, id) },
-		CNAMETarget:   c.CNAME(),
-		BuildQueue:    c.Temporal.BuildQueue(), ActiveTimeout: c.Deploy.MaxTimeout(), ParkTimeout: c.Deploy.ParkTimeout,
+		Sessions:      people, Auth: people.Handler(), Mail: people, AppURL: c.AppURL(), Turnstile: c.Auth.TurnstileSecret != "",
+		WebhookVault: webhook.NewVault(p.key), WebhookRules: p.webhookRules(),
+		Deliver: func(ctx context.Context, d models.Delivery) (string, error) {
+			return workflows.Redeliver(ctx, p.temporal, d, c.Temporal.Queue)
+		},
+		CNAMETarget: c.CNAME(),
+		BuildQueue:  c.Temporal.BuildQueue(), ActiveTimeout: c.Deploy.MaxTimeout(), ParkTimeout: c.Deploy.ParkTimeout,
 		SiteURL: c.Dispatch.SiteURL, Domain: c.Dispatch.Domain, Reserved: c.Dispatch.ReservedNames(), Origins: c.API.AllowOrigins,
 		Limits: api.Limits{BodyBytes: c.API.MaxBody, Files: c.API.MaxFiles, FileBytes: c.API.MaxFile, PathBytes: c.API.MaxPath},
 	})
+}
+
+// webhookRules say where webhooks may lead: not where workers may not.
+func (p *platform) webhookRules() webhook.Rules {
+	return webhook.Rules{
+		AllowPrivate: p.config.Webhooks.AllowPrivate, Refuse: p.config.Edge.Refuse, AllowHTTP: p.config.Environment == "development",
+	}
 }
 
 // serveAPI answers on the listener until ctx ends.
@@ -106,6 +123,8 @@ func (p *platform) serveWorker(ctx context.Context, started func()) error {
 		UIDBase:     c.Sandbox.UIDBase,
 		SnapshotDir: filepath.Join(c.DataDir, "snapshots"), SnapshotBytes: c.Sandbox.SnapshotBytes,
 		ToolchainVersion: toolchain.Version(),
+		WebhookVault:     webhook.NewVault(p.key),
+		WebhookSender:    webhook.NewSender(webhook.Options{Rules: p.webhookRules(), Timeout: c.Webhooks.Timeout, Version: version}),
 		SiteURL:          c.Dispatch.SiteURL,
 		Resolver:         resolver(c.Domains.Resolver), CNAMETarget: c.CNAME(),
 	})
