@@ -177,7 +177,17 @@ func dbError(err error) error {
 	if errors.As(err, &coded) || errors.Is(err, context.Canceled) {
 		return err
 	}
+	if notText(err) {
+		return Wrap(CodeValidation, err, "A text in the request has a character that cannot be kept, such as NUL (U+0000).")
+	}
 	return Wrap(CodeDatabase, err, "The database did not answer; try again shortly.")
+}
+
+// notText says that a parameter holds what PostgreSQL has no place for in a text:
+// character_not_in_repertoire, untranslatable_character.
+func notText(err error) bool {
+	var pg *pgconn.PgError
+	return errors.As(err, &pg) && (pg.Code == "22021" || pg.Code == "22P05")
 }
 
 // notFound turns a missing row into the error given, other errors into dbError.
