@@ -13,6 +13,7 @@ import (
 	"testing"
 
 	"github.com/alexedwards/argon2id"
+	"github.com/jackc/pgx/v5"
 	"github.com/sirupsen/logrus"
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
@@ -29,26 +30,29 @@ const goodPassword = "correct horse battery staple"
 // service is an Auth on a database of its own, answering over HTTP.
 type service struct {
 	*testing.T
-	auth    *Auth
-	store   *models.Store
-	http    *httptest.Server
-	letters *letters
-	log     *logBuffer
+	auth        *Auth
+	store       *models.Store
+	http        *httptest.Server
+	mux         *http.ServeMux
+	letters     *letters
+	log         *logBuffer
+	databaseURL string
 }
 
 // newService makes one where everybody may sign up; change may say otherwise.
 func newService(t *testing.T, change ...func(*Options)) *service {
 	t.Helper()
-	store, err := models.OpenStore(models.StoreOptions{URL: pgtest.URL(t)})
+	databaseURL := pgtest.URL(t)
+	store, err := models.OpenStore(models.StoreOptions{URL: databaseURL})
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = store.Close() })
 	require.NoError(t, store.Migrate(t.Context()))
-	s := &service{T: t, store: store, letters: &letters{}, log: &logBuffer{}}
+	s := &service{T: t, store: store, databaseURL: databaseURL, letters: &letters{}, log: &logBuffer{}}
 	log := logrus.New()
 	log.SetOutput(s.log)
 	log.SetLevel(logrus.TraceLevel)
-	mux := http.NewServeMux()
-	s.http = httptest.NewServer(mux)
+	s.mux = http.NewServeMux()
+	s.http = httptest.NewServer(s.mux)
 	opts := Options{
 		Store: store, Secret: "a secret of thirty-two characters", AppURL: s.http.URL, SignUp: SignUpOpen, Mail: s.letters, Log: log,
 		PasswordCost: &argon2id.Params{Memory: 64, Iterations: 1, Parallelism: 1, SaltLength: 16, KeyLength: 32},
@@ -59,7 +63,7 @@ func newService(t *testing.T, change ...func(*Options)) *service {
 	}
 	s.auth, err = New(opts)
 	require.NoError(t, err)
-	mux.Handle(Prefix, s.auth.Handler())
+	s.mux.Handle(Prefix, s.auth.Handler())
 	t.Cleanup(func() { s.http.Close(); s.auth.Close() })
 	return s
 }
@@ -218,4 +222,23 @@ func (b *browser) me() *whole {
 	var body *whole
 	b.get("get-session").decode(b, &body)
 	return body
+}
+
+// invite has an organization wait for somebody with this address.
+func (s *service) invite(email string) {
+	s.Helper()
+	owner, err := s.store.EnsureOwner(s.Context(), "Host", "host@example.com")
+	require.NoError(s, err)
+	s.exec("INSERT INTO invitations (id, organization_id, email, role, hash, invited_by, expires_at) VALUES ($1, $2, $3, 'viewer', $4, $5, now() + interval '1 day')",
+		models.NewID(models.PrefixInvitation), owner.OrganizationID, email, []byte(email), owner.UserID)
+}
+
+// exec changes the database behind the service's back.
+func (s *service) exec(statement string, args ...any) {
+	s.Helper()
+	conn, err := pgx.Connect(s.Context(), s.databaseURL)
+	require.NoError(s, err)
+	defer conn.Close(s.Context())
+	_, err = conn.Exec(s.Context(), statement, args...)
+	require.NoError(s, err)
 }
