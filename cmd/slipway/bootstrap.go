@@ -18,7 +18,7 @@ func bootstrapCommand() *cobra.Command {
 	cmd := &cobra.Command{
 		Use: "bootstrap", Short: "Make the first organization and a token for it", GroupID: cli.GroupServe, Args: cobra.NoArgs,
 		Long: `Makes an organization with one user who owns it, unless they exist, and prints
-new credentials as JSON. Save them as .slipway/credentials.json (mode 0600) for
+new credentials as JSON, with a password for an owner who has none. Save them as .slipway/credentials.json (mode 0600) for
 the client commands. Run "slipway migrate" first.`,
 		Example: `  slipway bootstrap --organization Acme --email ops@acme.example > .slipway/credentials.json`,
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -49,7 +49,21 @@ func (p *platform) bootstrap(ctx context.Context, organization, email string) (d
 	if err != nil {
 		return dev.Credentials{}, err
 	}
-	return dev.Credentials{OrgID: owner.OrganizationID, UserID: owner.UserID, Token: token}, nil
+	made := dev.Credentials{OrgID: owner.OrganizationID, UserID: owner.UserID, Token: token, Email: email}
+	hash, err := p.store.PasswordHash(ctx, owner.UserID)
+	if err == nil && hash == "" {
+		made.Password, err = p.givePassword(ctx, owner.UserID)
+	}
+	return made, err
+}
+
+// givePassword makes a password for a user and sets it.
+func (p *platform) givePassword(ctx context.Context, userID string) (string, error) {
+	people, err := p.people()
+	if err != nil {
+		return "", err
+	}
+	return people.GivePassword(ctx, userID)
 }
 
 func writeJSON(w io.Writer, v any) error {

@@ -107,7 +107,7 @@ func (d *devStack) prepare(ctx context.Context, env dev.Environment) (dev.Roles,
 		return dev.Roles{}, err
 	}
 	roles := dev.Roles{
-		OrgID: login.OrgID, UserID: login.UserID, Token: login.Token,
+		OrgID: login.OrgID, UserID: login.UserID, Token: login.Token, Email: login.Email, Password: login.Password,
 		Services: []dev.Service{
 			{Name: "api", Serve: d.listening(env.APIAddr, "SLIPWAY_API_PORT", p.serveAPI), Ready: answers(env.APIURL + "/health")},
 			{Name: "dispatcher", Serve: d.listening(env.DispatcherAddr, "SLIPWAY_DISPATCHER_PORT", p.serveDispatcher), Ready: answers(env.DispatcherURL + "/health")},
@@ -141,10 +141,20 @@ func (d *devStack) login(ctx context.Context) (login dev.Credentials, first bool
 	old := d.env.Previous
 	if old.Token != "" {
 		if id, err := d.platform.store.Authenticate(ctx, old.Token); err == nil {
-			return dev.Credentials{OrgID: id.OrganizationID, UserID: id.UserID, Token: old.Token}, false, nil
+			login = dev.Credentials{OrgID: id.OrganizationID, UserID: id.UserID, Token: old.Token, Email: old.Email, Password: old.Password}
 		}
 	}
-	login, err = d.platform.bootstrap(ctx, "Default", ownerEmail)
+	if login.Token == "" {
+		if login, err = d.platform.bootstrap(ctx, "Default", ownerEmail); err != nil {
+			return login, false, err
+		}
+	}
+	if login.Password == "" {
+		// The file is of an earlier release, or was lost: whoever has the folder is
+		// the owner.
+		login.Email = ownerEmail
+		login.Password, err = d.platform.givePassword(ctx, login.UserID)
+	}
 	return login, old.Token == "", err
 }
 

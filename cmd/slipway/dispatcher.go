@@ -22,11 +22,15 @@ import (
 // newDispatcher makes a dispatcher that sends requests to these workers.
 func (p *platform) newDispatcher(workers edge.Workers, https dispatcher.HTTPS, heard dispatcher.Invalidations, measured prometheus.Registerer) (*dispatcher.Dispatcher, error) {
 	c := p.config
+	people, err := p.people()
+	if err != nil {
+		return nil, err
+	}
 	return dispatcher.New(dispatcher.Options{
 		Domain: c.Dispatch.Domain, OwnHosts: c.Dispatch.OwnHosts, Reserved: c.Dispatch.ReservedNames(), Namespace: c.Dispatch.Namespace,
 		Version: version, Environment: c.Environment,
 		Routes: p.store, Invalidations: heard, Presence: p.store, Counts: p.store, Blobs: p.blobs, Workers: workers, HTTPS: https,
-		Database: p.store, Storage: p.blobs, Log: p.log,
+		Database: p.store, Storage: p.blobs, Auth: people.Handler(), Log: p.log,
 		Limits: dispatcher.Limits{
 			CacheBytes: c.Dispatch.CacheBytes, HeaderBytes: c.Dispatch.MaxHeader, RequestBytes: c.Dispatch.MaxBody,
 			ClientConnections: clientConnections(c.Dispatch.ClientConnections), AnswerTimeout: c.Edge.RequestTimeout,

@@ -34,6 +34,9 @@ type platform struct {
 	edgeFolder string
 	edgeMu     sync.Mutex
 	edgeHost   *edgeHost
+
+	accountsMu sync.Mutex
+	accounts   *accounts
 }
 
 // openPlatform connects. Everything but the blob store connects lazily, so that
@@ -95,6 +98,9 @@ func openBlobs(ctx context.Context, c config.Config) (blob.Store, error) {
 func (p *platform) close() {
 	if p.edgeHost != nil {
 		p.edgeHost.close(p)
+	}
+	if p.accounts != nil {
+		p.accounts.Close()
 	}
 	if p.temporal != nil {
 		p.temporal.Close()
