@@ -157,6 +157,7 @@ type Server struct {
 	watchers streams
 	origins  *auth.Origins
 	limiters limiters
+	statuses statuses
 	// closing is closed when Serve begins to shut down, which ends log streams.
 	closing   chan struct{}
 	closeOnce sync.Once
@@ -212,6 +213,7 @@ func New(opts Options) (*Server, error) {
 	s.registerBlobs()
 	s.registerEvents()
 	s.registerOrganizations()
+	s.registerUsage()
 	s.registerMembers()
 	s.registerInvitations()
 	s.registerTokens()

@@ -103,7 +103,9 @@ func headerNames(shared map[string]*huma.Header, status string, op *huma.Operati
 	switch code, _ := strconv.Atoi(status); code {
 	case http.StatusUnauthorized:
 		names = append(names, "WWW-Authenticate")
-	case http.StatusTooManyRequests, http.StatusServiceUnavailable:
+	case http.StatusTooManyRequests:
+		names = append(names, "Retry-After", rateLimitHeader, rateRemainingHeader, rateResetHeader, ratePolicyHeader)
+	case http.StatusServiceUnavailable:
 		if op.OperationID != "health" {
 			names = append(names, "Retry-After")
 		}
@@ -130,6 +132,11 @@ func documentHeaders() map[string]*huma.Header {
 		"ETag":             text("Names the state that was read; send it as If-Match to change only that state", `"9f2c4b"`),
 		"WWW-Authenticate": text("How to say who calls (RFC 6750 §3)", `Bearer realm="slipway"`),
 		"Retry-After":      number("Seconds to wait before trying again", 5),
+
+		rateLimitHeader:     number("How many requests the limit that is nearest allows in its period. Every answer to which a limit applies has these four", 1200),
+		rateRemainingHeader: number("How many of them are left", 0),
+		rateResetHeader:     number("Seconds until all of them are there again", 60),
+		ratePolicyHeader:    text("The limit with its period in seconds", "1200;w=60"),
 	}
 }
 

@@ -103,6 +103,7 @@ var permissions = map[string]access{
 	"get-organization":    looking,
 	"change-organization": governing,
 	"delete-organization": owning,
+	"get-usage":           looking,
 
 	"list-audit":   inspecting,
 	"export-audit": inspecting,

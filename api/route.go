@@ -45,7 +45,7 @@ func register[I, O any](s *Server, r route, handler func(context.Context, *I) (*
 	if op.DefaultStatus == 0 {
 		op.DefaultStatus = http.StatusOK
 	}
-	codes := append([]models.Code{models.CodeInternal, models.CodeValidation}, r.errors...)
+	codes := append([]models.Code{models.CodeInternal, models.CodeValidation, models.CodeRateLimited, models.CodeTooLarge}, r.errors...)
 	switch rule := permissions[r.id]; {
 	case rule.public:
 		op.Security = []map[string][]string{{}}
@@ -60,7 +60,7 @@ func register[I, O any](s *Server, r route, handler func(context.Context, *I) (*
 		// huma counts a body of exactly its maximum as too large.
 		op.MaxBodyBytes = r.maxBody + 1
 		op.BodyReadTimeout = s.opts.Limits.BodyTimeout
-		codes = append(codes, models.CodeTooLarge, models.CodeUnsupportedMedia, models.CodeRequestTimeout)
+		codes = append(codes, models.CodeUnsupportedMedia, models.CodeRequestTimeout)
 	}
 	if r.stream != nil {
 		op.Middlewares = huma.Middlewares{withBody}

@@ -26,7 +26,8 @@ func (s *Server) registerStatus() {
 		id: "deploy-status", method: http.MethodGet, path: "/deploy-status", tag: "Deployments",
 		summary: "How a deployment is getting on",
 		description: "Needs no token: whoever knows the id, which cannot be guessed, may ask. It shows step lines only; the build log needs a token.\n\n" +
-			"The workflow itself is asked. When no worker answers within a second, the last recorded status is given with `stale: true`.",
+			"The workflow itself is asked. When no worker answers within a second, the last recorded status is given with `stale: true`. " +
+			"An answer may be half a second old.",
 		errors: []models.Code{models.CodeDeploymentNotFound, models.CodeDatabase},
 	}, s.deployStatus)
 }
@@ -34,6 +35,9 @@ func (s *Server) registerStatus() {
 func (s *Server) deployStatus(ctx context.Context, in *statusInput) (*statusOutput, error) {
 	if err := checkDeploymentID(in.ID); err != nil {
 		return nil, err
+	}
+	if status, ok := s.statuses.get(in.ID); ok {
+		return &statusOutput{status}, nil
 	}
 	row, err := s.opts.Store.Deployment(ctx, in.ID)
 	if err != nil {
@@ -43,6 +47,7 @@ func (s *Server) deployStatus(ctx context.Context, in *statusInput) (*statusOutp
 	if err != nil {
 		return nil, err
 	}
+	s.statuses.put(in.ID, status)
 	return &statusOutput{status}, nil
 }
 
