@@ -58,9 +58,8 @@ func (i *activityInterceptor) execute(ctx context.Context, info activity.Info, i
 	if err == nil {
 		return result, nil
 	}
-	i.log.WithFields(logrus.Fields{
+	i.log.WithField("code", models.CodeOf(err)).WithContext(ctx).WithFields(logrus.Fields{
 		"deploymentId": info.WorkflowExecution.ID, "step": info.ActivityType.Name, "attempt": info.Attempt,
-		"code": models.CodeOf(err),
 	}).WithError(err).Warn("step failed")
 	return result, toTemporal(err)
 }

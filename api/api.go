@@ -18,7 +18,9 @@ import (
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/danielgtaylor/huma/v2/adapters/humagin"
 	"github.com/gin-gonic/gin"
+	"github.com/prometheus/client_golang/prometheus"
 	"github.com/sirupsen/logrus"
+	"go.opentelemetry.io/otel/trace"
 	"go.temporal.io/sdk/client"
 	"golang.org/x/sync/singleflight"
 
@@ -91,6 +93,10 @@ type Options struct {
 	// Log gets one line per request and every failure of the platform; nil is
 	// the standard logger.
 	Log logrus.FieldLogger
+	// Metrics takes what the gateway measures, and Tracer makes the spans of its
+	// requests; nil for neither.
+	Metrics prometheus.Registerer
+	Tracer  trace.Tracer
 	// Version and Environment are shown by GET / and GET /health.
 	Version     string
 	Environment string
@@ -149,6 +155,8 @@ type Server struct {
 	engine  *gin.Engine
 	api     huma.API
 	started time.Time
+	// measures are the metrics of requests.
+	measures *measures
 	// flights merges status queries for one deployment and health checks.
 	flights singleflight.Group
 	streams streams
@@ -192,9 +200,10 @@ func New(opts Options) (*Server, error) {
 	s.watchers = streams{open: map[string]int{}, most: maxEventStreams, refusal: "The organization is watched by %d clients, as many as may at a time."}
 	s.changes = newChangeHub(opts.Store, opts.Log)
 	s.limiters = newLimiters(opts.Store)
+	s.measures = newMeasures(opts.Metrics)
 	s.engine = s.newEngine()
 	s.api = humagin.New(s.engine, s.config())
-	s.api.UseMiddleware(s.refuseBody, s.audit, s.authenticate, s.limitCaller, s.allowBody)
+	s.api.UseMiddleware(noteOperation, s.refuseBody, s.audit, s.authenticate, s.limitCaller, s.allowBody)
 	s.registerInformation()
 	s.registerDeploy()
 	s.registerStatus()
@@ -243,7 +252,7 @@ func (s *Server) newEngine() *gin.Engine {
 	engine.RedirectFixedPath = false
 	engine.HandleMethodNotAllowed = true
 	engine.ContextWithFallback = true
-	engine.Use(s.requestID, s.addresses, s.accessLog, s.recovery, s.headers, s.deadlines, s.cors, s.limitAddress)
+	engine.Use(s.requestID, s.observe, s.addresses, s.accessLog, s.recovery, s.headers, s.deadlines, s.cors, s.limitAddress)
 	engine.NoRoute(func(c *gin.Context) {
 		s.writeError(c, models.Errorf(models.CodeNotFound, "There is no such route. GET / lists them."))
 	})

@@ -104,6 +104,7 @@ func tooLargeError(limit int64) *models.Error {
 // failure translates a handler's error, and logs it when it is the platform's.
 func (s *Server) failure(ctx context.Context, err error) *Error {
 	answer := envelopeOf(err)
+	s.measures.failed(answer)
 	if answer.GetStatus() >= http.StatusInternalServerError && !errors.Is(err, context.Canceled) {
 		s.logOf(ctx).WithError(err).WithField("code", answer.Code).Error("request failed")
 	}

@@ -61,7 +61,7 @@ func saneRequestID(id string) bool {
 // logOf is the log with what is known about the request.
 func (s *Server) logOf(ctx context.Context) logrus.FieldLogger {
 	if id, ok := ctx.Value(requestIDKey).(string); ok {
-		return s.log.WithField("request_id", id)
+		return s.log.WithField("request_id", id).WithContext(ctx)
 	}
 	return s.log
 }

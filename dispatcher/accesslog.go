@@ -53,9 +53,9 @@ func newAccessLog(settings AccessLog) *accessLog {
 // access is one request and its answer. The query is left out: it may hold what
 // a tenant's visitors would not want kept.
 type access struct {
-	requestID, method, host, path, worker, release, client string
-	status                                                 int
-	began                                                  time.Time
+	requestID, method, host, path, worker, release, client, trace string
+	status                                                        int
+	began                                                         time.Time
 }
 
 func (l *accessLog) wants(status int) bool { return status >= l.from }
@@ -132,10 +132,10 @@ func (a *access) appendText(b []byte, took time.Duration) []byte {
 
 type accessField struct{ name, value string }
 
-func (a *access) fields() [7]accessField {
+func (a *access) fields() [8]accessField {
 	return [...]accessField{
 		{"method", a.method}, {"host", a.host}, {"path", a.path}, {"worker", a.worker},
-		{"release", a.release}, {"client", a.client}, {"requestId", a.requestID},
+		{"release", a.release}, {"client", a.client}, {"requestId", a.requestID}, {"trace_id", a.trace},
 	}
 }
 
@@ -182,7 +182,7 @@ func (d *Dispatcher) logAccess(x *exchange, began time.Time) {
 	path, _ := rawTarget(x.r)
 	d.access.write(&access{
 		requestID: x.requestID, method: x.r.Method, host: x.r.Host, path: path, status: x.status,
-		worker: x.worker, release: x.releaseID, client: x.r.RemoteAddr, began: began,
+		worker: x.worker, release: x.releaseID, client: x.r.RemoteAddr, trace: x.traceID, began: began,
 	})
 }
 

@@ -22,6 +22,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/sirupsen/logrus"
+	"go.opentelemetry.io/otel/trace"
 	"golang.org/x/sync/singleflight"
 
 	"github.com/slipwayhq/slipway/blob"
@@ -93,8 +94,10 @@ type Options struct {
 	Auth      http.Handler
 	Log       logrus.FieldLogger
 	AccessLog AccessLog
-	// Metrics, when there is one, takes what the dispatcher measures.
+	// Metrics, when there is one, takes what the dispatcher measures, and Tracer
+	// makes spans of requests to workers.
 	Metrics prometheus.Registerer
+	Tracer  trace.Tracer
 
 	HTTPS  HTTPS
 	Limits Limits
@@ -265,6 +268,8 @@ type exchange struct {
 	worker, releaseID string
 	// class is for the metrics.
 	class answerClass
+	// traceID is set when the request is traced.
+	traceID string
 	// rollout is set when the route has two releases.
 	rollout *rollout
 }

@@ -64,7 +64,7 @@ func (d *Dispatcher) failRoute(x *exchange, target target, err error) {
 func (d *Dispatcher) failInternal(x *exchange, err error) {
 	x.class = answerError
 	if x.r.Context().Err() == nil {
-		d.opts.Log.WithError(err).WithFields(map[string]any{
+		d.opts.Log.WithError(err).WithContext(x.r.Context()).WithFields(map[string]any{
 			"requestId": x.requestID, "worker": x.worker, "release": x.releaseID,
 		}).Error("cannot answer a request")
 	}

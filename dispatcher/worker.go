@@ -56,7 +56,10 @@ func (d *Dispatcher) serveWorker(x *exchange, target target, route *models.Route
 		d.failInternal(x, models.Errorf(models.CodeSandbox, "This dispatcher runs no workers, and the release has one"))
 		return
 	}
-	lease, err := d.opts.Workers.Open(x.r.Context(), edgeRelease(route))
+	defer d.traced(x)()
+	var lease *edge.Lease
+	var err error
+	d.spanned(x, "open worker", func(ctx context.Context) { lease, err = d.opts.Workers.Open(ctx, edgeRelease(route)) })
 	if err != nil {
 		d.failWorker(x, err)
 		return
@@ -65,7 +68,11 @@ func (d *Dispatcher) serveWorker(x *exchange, target target, route *models.Route
 	// The body goes to the worker, so the connection need not end with the answer.
 	delete(x.w.Header(), "Connection")
 	began := time.Now()
-	err = lease.Upstream.Forward(x.w, x.r, d.forwarding(x, target))
+	d.spanned(x, "ask worker", func(ctx context.Context) {
+		how := d.forwarding(x, target)
+		traceHeaders(ctx, x, &how)
+		err = lease.Upstream.Forward(x.w, x.r, how)
+	})
 	cause := err
 	if err != nil && !clientsFault(err) {
 		cause = lease.Failed(err)
@@ -254,5 +261,5 @@ func (d *Dispatcher) failWorker(x *exchange, err error) {
 }
 
 func (d *Dispatcher) noteWorker(x *exchange, err error) *logrus.Entry {
-	return d.opts.Log.WithError(err).WithFields(logrus.Fields{"requestId": x.requestID, "worker": x.worker, "release": x.releaseID})
+	return d.opts.Log.WithError(err).WithContext(x.r.Context()).WithFields(logrus.Fields{"requestId": x.requestID, "worker": x.worker, "release": x.releaseID})
 }

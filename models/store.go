@@ -32,6 +32,8 @@ type StoreOptions struct {
 	DirectURL string
 	// MaxConns bounds the pool; 0 means 20.
 	MaxConns int
+	// Tracer is told of each statement; nil for none.
+	Tracer pgx.QueryTracer
 	// Quotas are those of new organizations; nil means DefaultQuotas.
 	Quotas *Quotas
 }
@@ -55,6 +57,7 @@ func OpenStore(opts StoreOptions) (*Store, error) {
 	if config.ConnectTimeout == 0 {
 		config.ConnectTimeout = 5 * time.Second
 	}
+	config.Tracer = opts.Tracer
 	pool := stdlib.OpenDB(*config)
 	max := opts.MaxConns
 	if max == 0 {

@@ -5,6 +5,7 @@ package worker
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/sirupsen/logrus"
@@ -33,6 +34,8 @@ type Options struct {
 	DomainTimeout  time.Duration
 	ReconcileEvery time.Duration
 	Log            logrus.FieldLogger
+	// Interceptors surround workflows and steps, outside of those that every step has.
+	Interceptors []interceptor.WorkerInterceptor
 	// Started, when set, is called once all task queues are polled.
 	Started func()
 }
@@ -88,7 +91,7 @@ func newWorker(opts Options, queue string, o temporalworker.Options) temporalwor
 	o.WorkerStopTimeout = stopTimeout
 	o.MaxHeartbeatThrottleInterval = activities.HeartbeatInterval
 	o.DefaultHeartbeatThrottleInterval = activities.HeartbeatInterval
-	o.Interceptors = []interceptor.WorkerInterceptor{opts.Activities.Interceptor()}
+	o.Interceptors = append(slices.Clone(opts.Interceptors), opts.Activities.Interceptor())
 	w := temporalworker.New(opts.Temporal, queue, o)
 	if !o.DisableWorkflowWorker {
 		w.RegisterWorkflowWithOptions(workflows.Deployment, workflow.RegisterOptions{Name: models.WorkflowDeployment})

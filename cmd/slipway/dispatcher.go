@@ -36,6 +36,7 @@ func (p *platform) newDispatcher(workers edge.Workers, https dispatcher.HTTPS, h
 			ClientConnections: clientConnections(c.Dispatch.ClientConnections), AnswerTimeout: c.Edge.RequestTimeout,
 		},
 		Metrics:   measured,
+		Tracer:    p.tracing.Dispatcher(),
 		AccessLog: dispatcher.AccessLog{Requests: c.Dispatch.AccessLog, JSON: c.LogFormat == "json", Output: p.log.Out},
 	})
 }

@@ -5,8 +5,13 @@ import (
 	"errors"
 	"net"
 	"syscall"
+	"time"
 
+	"github.com/sirupsen/logrus"
+
+	"github.com/slipwayhq/slipway/config"
 	"github.com/slipwayhq/slipway/metrics"
+	"github.com/slipwayhq/slipway/tracing"
 )
 
 // showMetrics answers at SLIPWAY_METRICS_ADDR until hide is called. A process
@@ -36,5 +41,24 @@ func (p *platform) showMetrics(ctx context.Context) (hide func()) {
 		if err := <-ended; err != nil {
 			p.log.WithError(err).Warn("metrics were not shown to the end")
 		}
+	}
+}
+
+// openTracing makes what sends traces; nil while OTEL_EXPORTER_OTLP_ENDPOINT is
+// not set.
+func openTracing(ctx context.Context, c config.Config, log *logrus.Logger) (*tracing.Tracing, error) {
+	traces, err := tracing.New(ctx, tracing.Options{Endpoint: c.Observe.OTLPEndpoint, Ratio: c.Observe.TraceRatio, Version: version, Log: log})
+	if traces != nil {
+		log.AddHook(tracing.LogHook{})
+	}
+	return traces, err
+}
+
+// closeTracing sends what is waiting, unless its receiver takes too long.
+func (p *platform) closeTracing() {
+	ctx, cancel := context.WithTimeout(context.Background(), 5*time.Second)
+	defer cancel()
+	if err := p.tracing.Shutdown(ctx); err != nil {
+		p.log.WithError(err).Warn("the last traces were not sent")
 	}
 }

@@ -16,6 +16,7 @@ import (
 	"github.com/slipwayhq/slipway/metrics"
 	"github.com/slipwayhq/slipway/models"
 	"github.com/slipwayhq/slipway/seal"
+	"github.com/slipwayhq/slipway/tracing"
 	"github.com/slipwayhq/slipway/variables"
 	"github.com/slipwayhq/slipway/worker"
 )
@@ -29,6 +30,7 @@ type platform struct {
 	blobs    blob.Store
 	temporal client.Client
 	metrics  *metrics.Registry
+	tracing  *tracing.Tracing
 
 	// edgeFolder is the edge host's, in the data folder.
 	edgeFolder string
@@ -45,11 +47,15 @@ func openPlatform(ctx context.Context, c config.Config, log *logrus.Logger) (*pl
 	if c.Postgres.URL == "" {
 		return nil, models.Errorf(models.CodeValidation, "POSTGRES_URL is not set. Set it to the database's URL, or run `slipway dev`, which brings its own PostgreSQL.")
 	}
-	store, err := models.OpenStore(models.StoreOptions{URL: c.Postgres.URL, DirectURL: c.Postgres.DirectURL, MaxConns: c.Postgres.MaxConns})
+	traces, err := openTracing(ctx, c, log)
 	if err != nil {
 		return nil, err
 	}
-	p := &platform{config: c, log: log, store: store, metrics: metrics.New(version), edgeFolder: "edge"}
+	store, err := models.OpenStore(models.StoreOptions{URL: c.Postgres.URL, DirectURL: c.Postgres.DirectURL, MaxConns: c.Postgres.MaxConns, Tracer: traces.SQL()})
+	if err != nil {
+		return nil, err
+	}
+	p := &platform{config: c, log: log, store: store, metrics: metrics.New(version), tracing: traces, edgeFolder: "edge"}
 	if err := store.Measure(p.metrics); err != nil {
 		p.close()
 		return nil, err
@@ -62,10 +68,15 @@ func openPlatform(ctx context.Context, c config.Config, log *logrus.Logger) (*pl
 		p.close()
 		return nil, err
 	}
+	traced, err := traces.Client()
+	if err != nil {
+		p.close()
+		return nil, err
+	}
 	queue := metrics.NewTemporal(c.Temporal.Queue, c.Temporal.BuildQueue())
 	p.metrics.MustRegister(queue)
 	p.temporal, err = client.NewLazyClient(client.Options{
-		HostPort: c.Temporal.Address, Namespace: c.Temporal.Namespace, Logger: worker.TemporalLogger(log), MetricsHandler: queue,
+		HostPort: c.Temporal.Address, Namespace: c.Temporal.Namespace, Logger: worker.TemporalLogger(log), MetricsHandler: queue, Interceptors: traced,
 	})
 	if err != nil {
 		p.close()
@@ -108,4 +119,5 @@ func (p *platform) close() {
 	if err := p.store.Close(); err != nil {
 		p.log.WithError(err).Warn("close the database")
 	}
+	p.closeTracing()
 }

@@ -32,6 +32,7 @@ func (p *platform) newAPI() (*api.Server, error) {
 	}
 	return api.New(api.Options{
 		Store: p.store, Blobs: p.blobs, Variables: p.variables(), Temporal: p.temporal, Log: p.log, Version: version, Environment: c.Environment,
+		Metrics: p.metrics, Tracer: p.tracing.Gateway(),
 		Start: func(ctx context.Context, d models.Deployment) (string, error) {
 			return workflows.Start(ctx, p.temporal, d, c.Temporal.Queue)
 		},
@@ -131,9 +132,13 @@ func (p *platform) serveWorker(ctx context.Context, started func()) error {
 	if err != nil {
 		return err
 	}
+	traced, err := p.tracing.Workflows()
+	if err != nil {
+		return err
+	}
 	return worker.Run(ctx, worker.Options{
 		Temporal: p.temporal, Store: p.store, Activities: steps, Queue: c.Temporal.Queue, BuildQueue: c.Temporal.BuildQueue(),
-		Builds: c.Deploy.MaxConcurrent, DomainTimeout: c.Domains.VerifyTimeout, ReconcileEvery: c.Deploy.ReconcileEvery, Log: p.log, Started: started,
+		Builds: c.Deploy.MaxConcurrent, DomainTimeout: c.Domains.VerifyTimeout, ReconcileEvery: c.Deploy.ReconcileEvery, Log: p.log, Started: started, Interceptors: traced,
 	})
 }
 
