@@ -9,8 +9,10 @@
 package cli
 
 import (
+	"context"
 	"io"
 	"os"
+	"time"
 
 	"github.com/spf13/cobra"
 	"golang.org/x/term"
@@ -24,6 +26,8 @@ type Options struct {
 	Stderr io.Writer
 	// Version is sent as User-Agent and printed by --version.
 	Version string
+	// pause waits between two questions whether a login was confirmed; nil is sleep.
+	pause func(ctx context.Context, d time.Duration) error
 }
 
 // Commands are the client commands, each ready to be added to a root that has
@@ -46,6 +50,12 @@ func Commands(o Options) []*cobra.Command {
 		p.abandonCommand(),
 		p.cancelCommand(),
 		p.deadLettersCommand(),
+		p.loginCommand(),
+		p.logoutCommand(),
+		p.whoamiCommand(),
+		p.tokensCommand(),
+		p.membersCommand(),
+		p.orgsCommand(),
 	}
 }
 
@@ -55,10 +65,14 @@ type program struct {
 	out     io.Writer
 	err     io.Writer
 	version string
+	pause   func(ctx context.Context, d time.Duration) error
 }
 
 func newProgram(o Options) *program {
-	p := &program{in: o.Stdin, out: o.Stdout, err: o.Stderr, version: o.Version}
+	p := &program{in: o.Stdin, out: o.Stdout, err: o.Stderr, version: o.Version, pause: o.pause}
+	if p.pause == nil {
+		p.pause = sleep
+	}
 	if p.in == nil {
 		p.in = os.Stdin
 	}

@@ -68,7 +68,7 @@ func (p *program) deploy(cmd *cobra.Command, folder string, flags deployFlags) e
 	if err != nil {
 		return err
 	}
-	if err := creds.requireIdentity(); err != nil {
+	if err := creds.identify(cmd.Context(), client); err != nil {
 		return err
 	}
 	folder, err = filepath.Abs(folder)

@@ -16,9 +16,9 @@ import (
 func nextStep(code models.Code) string {
 	switch code {
 	case models.CodeUnauthorized:
-		return "Check the token: --token, SLIPWAY_TOKEN or .slipway/credentials.json. 'slipway dev' rewrites the file when it starts."
+		return "'slipway login' signs you in. Otherwise check the token: --token, SLIPWAY_TOKEN or .slipway/credentials.json, which 'slipway dev' rewrites when it starts."
 	case models.CodeForbidden:
-		return "The token belongs to another user or organization than SLIPWAY_ORG_ID, SLIPWAY_USER_ID or credentials.json say."
+		return "'slipway whoami' shows who you act as and what the token may do."
 	case models.CodeProjectNotFound:
 		return "'slipway list --projects' shows the projects there are. If this folder's project is gone, delete its .slipway/project.json and deploy again."
 	case models.CodeDeploymentNotFound:

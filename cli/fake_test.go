@@ -268,6 +268,7 @@ func clearEnvironment(t *testing.T) {
 		t.Setenv(name, "")
 		require.NoError(t, os.Unsetenv(name))
 	}
+	t.Setenv("XDG_CONFIG_HOME", t.TempDir())
 }
 
 // statusAt is a running deployment's state at a step.

@@ -24,6 +24,7 @@ const (
 const (
 	GroupDeploy  = "deploy"
 	GroupOperate = "operate"
+	GroupAccount = "account"
 	GroupServe   = "serve"
 )
 
@@ -42,8 +43,8 @@ A first deployment, with everything on this machine:
   slipway deploy ./my-site       (in another terminal) build the folder and put it live
 
 Client commands find the API by --api and --token, by SLIPWAY_API_URL and
-SLIPWAY_TOKEN, or by the credentials.json that "slipway dev" wrote to .slipway/
-in this folder or one above it.`,
+SLIPWAY_TOKEN, by the credentials.json that "slipway dev" wrote to .slipway/ in
+this folder or one above it, or by that of "slipway login".`,
 		Version:       p.version,
 		SilenceErrors: true,
 		SilenceUsage:  true,
@@ -64,6 +65,7 @@ in this folder or one above it.`,
 	root.AddGroup(
 		&cobra.Group{ID: GroupDeploy, Title: "Deploy:"},
 		&cobra.Group{ID: GroupOperate, Title: "Operate:"},
+		&cobra.Group{ID: GroupAccount, Title: "Account:"},
 		&cobra.Group{ID: GroupServe, Title: "Run Slipway:"},
 	)
 	for _, command := range Commands(o) {
@@ -79,6 +81,8 @@ func groupOf(name string) string {
 	switch name {
 	case "retry", "abandon", "cancel", "dead-letters":
 		return GroupOperate
+	case "login", "logout", "whoami", "tokens", "members", "orgs":
+		return GroupAccount
 	default:
 		return GroupDeploy
 	}

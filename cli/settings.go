@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -8,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"github.com/spf13/cobra"
 )
@@ -15,19 +17,26 @@ import (
 // DefaultAPIURL is where an API on this machine listens unless it is told otherwise.
 const DefaultAPIURL = "http://localhost:3008"
 
+// credentialsFile holds Credentials.
+const credentialsFile = "credentials.json"
+
 // stateFolder is the folder, in a project and in a data folder's parent, that
 // holds what Slipway remembers.
 const stateFolder = ".slipway"
 
-// Credentials are the contents of credentials.json, as `slipway dev` writes it.
+// Credentials are the contents of credentials.json, as `slipway dev` and
+// `slipway login` write it.
 type Credentials struct {
-	APIURL            string `json:"apiUrl"`
-	DispatcherURL     string `json:"dispatcherUrl,omitempty"`
-	TemporalAddress   string `json:"temporalAddress,omitempty"`
-	TemporalWebUIURL  string `json:"temporalUiUrl,omitempty"`
-	OrganizationID    string `json:"orgId"`
-	UserID            string `json:"userId"`
-	Token             string `json:"token"`
+	APIURL           string `json:"apiUrl"`
+	DispatcherURL    string `json:"dispatcherUrl,omitempty"`
+	TemporalAddress  string `json:"temporalAddress,omitempty"`
+	TemporalWebUIURL string `json:"temporalUiUrl,omitempty"`
+	OrganizationID   string `json:"orgId"`
+	UserID           string `json:"userId"`
+	Token            string `json:"token"`
+	// TokenID and ExpiresAt are of a token that `slipway login` got.
+	TokenID           string     `json:"tokenId,omitempty"`
+	ExpiresAt         *time.Time `json:"expiresAt,omitempty"`
 	path              string
 	readableByOthers  bool
 	addressFromOthers bool
@@ -62,7 +71,7 @@ func loadCredentials(cmd *cobra.Command) (Credentials, error) {
 	token := firstOf(flagValue(cmd, "token"), os.Getenv("SLIPWAY_TOKEN"))
 	address = strings.TrimRight(address, "/")
 
-	creds, err := findCredentials()
+	creds, err := findCredentials(address)
 	if err != nil {
 		return creds, err
 	}
@@ -75,31 +84,65 @@ func loadCredentials(cmd *cobra.Command) (Credentials, error) {
 	return creds, nil
 }
 
-// requireIdentity says what is missing for a request made in somebody's name.
-func (c Credentials) requireIdentity() error {
+// requireToken says what is missing for a request made in somebody's name.
+func (c Credentials) requireToken() error {
 	switch {
 	case c.Token == "" && c.addressFromOthers:
-		return fmt.Errorf("no token for %s: set --token or SLIPWAY_TOKEN (the token in credentials.json is for another address)", c.APIURL)
+		return fmt.Errorf("no token for %s: run 'slipway login --api %s', or set --token or SLIPWAY_TOKEN (the token in credentials.json is for another address)", c.APIURL, c.APIURL)
 	case c.Token == "":
-		return errors.New("no token: run this where 'slipway dev' runs (it writes .slipway/credentials.json), or set SLIPWAY_API_URL and SLIPWAY_TOKEN")
-	case c.OrganizationID == "" || c.UserID == "":
-		return errors.New("the token's owner is not known: set SLIPWAY_ORG_ID and SLIPWAY_USER_ID")
+		return errors.New("no token: sign in with 'slipway login', run this where 'slipway dev' runs (it writes .slipway/credentials.json), or set SLIPWAY_API_URL and SLIPWAY_TOKEN")
 	}
 	return nil
 }
 
+// identify fills in whose the token is, where nothing has said so.
+func (c *Credentials) identify(ctx context.Context, client *Client) error {
+	if err := c.requireToken(); err != nil || c.OrganizationID != "" && c.UserID != "" {
+		return err
+	}
+	me, _, err := client.Me(ctx)
+	if err != nil {
+		return err
+	}
+	if me.Organization == nil {
+		return errors.New("you belong to no organization")
+	}
+	c.OrganizationID, c.UserID = me.Organization.ID, me.User.ID
+	return nil
+}
+
 // findCredentials reads credentials.json in SLIPWAY_DATA_DIR, or in .slipway/ of
-// the working folder or the nearest folder above it. None is no error.
-func findCredentials() (Credentials, error) {
+// the working folder or the nearest folder above it, or the one of 'slipway
+// login': the first that is there, and with an address the first for that. None
+// is no error; of those for other addresses it gives one, to be told from none.
+func findCredentials(address string) (Credentials, error) {
+	near, err := folderCredentials()
+	if err != nil || near.path != "" && (address == "" || near.isFor(address)) {
+		return near, err
+	}
+	own, err := readUserCredentials()
+	if err != nil || own.path != "" && (address == "" || own.isFor(address)) {
+		return own, err
+	}
+	if near.path != "" {
+		return near, nil
+	}
+	return own, nil
+}
+
+func (c Credentials) isFor(address string) bool { return strings.TrimRight(c.APIURL, "/") == address }
+
+// folderCredentials are those that belong to the working folder.
+func folderCredentials() (Credentials, error) {
 	if folder := os.Getenv("SLIPWAY_DATA_DIR"); folder != "" {
-		return readCredentials(filepath.Join(folder, "credentials.json"))
+		return readCredentials(filepath.Join(folder, credentialsFile))
 	}
 	folder, err := os.Getwd()
 	if err != nil {
 		return Credentials{}, fmt.Errorf("find the working folder: %w", err)
 	}
 	for {
-		creds, err := readCredentials(filepath.Join(folder, stateFolder, "credentials.json"))
+		creds, err := readCredentials(filepath.Join(folder, stateFolder, credentialsFile))
 		if err != nil || creds.path != "" {
 			return creds, err
 		}
@@ -109,6 +152,54 @@ func findCredentials() (Credentials, error) {
 		}
 		folder = parent
 	}
+}
+
+// userCredentialsPath is where 'slipway login' keeps what it got; "" for a user
+// without a home.
+func userCredentialsPath() string {
+	folder, err := os.UserConfigDir()
+	if err != nil {
+		return ""
+	}
+	return filepath.Join(folder, "slipway", credentialsFile)
+}
+
+// readUserCredentials reads what 'slipway login' kept; the path is empty when
+// nobody is signed in.
+func readUserCredentials() (Credentials, error) {
+	path := userCredentialsPath()
+	if path == "" {
+		return Credentials{}, nil
+	}
+	return readCredentials(path)
+}
+
+// writeUserCredentials keeps credentials for this user alone and notes where.
+func writeUserCredentials(creds *Credentials) error {
+	creds.path = userCredentialsPath()
+	if creds.path == "" {
+		return errors.New("there is no home folder to keep it in; set HOME")
+	}
+	data, err := json.MarshalIndent(creds, "", "  ")
+	if err != nil {
+		return err
+	}
+	folder := filepath.Dir(creds.path)
+	if err := os.MkdirAll(folder, 0o700); err != nil {
+		return err
+	}
+	// Written beside and renamed: never half of it, never readable by others. The
+	// name is new, so that nothing that is there already is followed or kept open.
+	file, err := os.CreateTemp(folder, credentialsFile+".*")
+	if err != nil {
+		return err
+	}
+	defer os.Remove(file.Name())
+	_, err = file.Write(append(data, '\n'))
+	if err := errors.Join(err, file.Close()); err != nil {
+		return err
+	}
+	return os.Rename(file.Name(), creds.path)
 }
 
 // readCredentials reads one file; the path stays empty when there is none.
@@ -122,10 +213,10 @@ func readCredentials(path string) (Credentials, error) {
 		return creds, fmt.Errorf("read the credentials: %w", err)
 	}
 	if err := json.Unmarshal(data, &creds); err != nil {
-		return Credentials{}, fmt.Errorf("%s is not valid JSON (%w); start 'slipway dev' again to have it rewritten", path, err)
+		return Credentials{}, fmt.Errorf("%s is not valid JSON (%w); start 'slipway dev' or 'slipway login' again to have it rewritten", path, err)
 	}
 	if creds.APIURL == "" {
-		return Credentials{}, fmt.Errorf("%s has no apiUrl; start 'slipway dev' again to have it rewritten", path)
+		return Credentials{}, fmt.Errorf("%s has no apiUrl; start 'slipway dev' or 'slipway login' again to have it rewritten", path)
 	}
 	if state, err := os.Stat(path); err == nil {
 		creds.readableByOthers = state.Mode().Perm()&0o077 != 0
