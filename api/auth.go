@@ -60,6 +60,7 @@ func (s *Server) authenticate(ctx huma.Context, next func(huma.Context)) {
 	identity, err := s.identify(lookup, c, rule)
 	cancel()
 	if err == nil {
+		noteIdentity(ctx.Context(), identity)
 		err = rule.check(identity)
 	}
 	if err != nil {

@@ -30,6 +30,7 @@ type DeployRequest struct {
 	HistoryMessages []HistoryMessage `json:"historyMessages,omitempty" doc:"The conversation that led to the files; kept with the project"`
 	Files           []FileReference  `json:"files,omitempty" doc:"The whole source by content, replacing the project's latest. Upload what POST /blobs/missing names first. Not together with initFiles"`
 	Preview         bool             `json:"preview,omitempty" doc:"Make the release without bringing it live; it answers at its own address, and a rollback or a rollout brings it live"`
+	Commit          string           `json:"commit,omitempty" pattern:"^([0-9a-f]{40}|[0-9a-f]{64})?$" patternDescription:"40 or 64 lower-case hexadecimal digits" doc:"The commit the files are of; events name it, and webhooks of the format github set its status" example:"8f70b34c1d2e3f405162738495a6b7c8d9e0f1a2"`
 	Priority        int              `json:"priority,omitempty" minimum:"1" maximum:"5" doc:"1 is the most urgent; 3 when left out"`
 }
 
@@ -123,7 +124,7 @@ func (s *Server) deploy(ctx context.Context, in *deployInput) (*deployOutput, er
 	row, created, err := s.opts.Store.CreateDeployment(ctx, models.NewDeployment{
 		Input: models.DeploymentInput{
 			DeploymentID: models.NewID(models.PrefixDeployment), ProjectID: project.ID, OrgID: identity.OrganizationID, UserID: identity.UserID,
-			CustomDomain: in.Body.CustomDomain, RequestDigest: digest, Preview: in.Body.Preview,
+			CustomDomain: in.Body.CustomDomain, RequestDigest: digest, Preview: in.Body.Preview, Commit: in.Body.Commit,
 			ActiveTimeout: s.opts.ActiveTimeout, ParkTimeout: s.opts.ParkTimeout, BuildQueue: s.opts.BuildQueue,
 		},
 		Priority: in.Body.Priority, IdempotencyKey: in.IdempotencyKey, BodyHash: bodyHash,
@@ -131,6 +132,8 @@ func (s *Server) deploy(ctx context.Context, in *deployInput) (*deployOutput, er
 	if err != nil {
 		return nil, err
 	}
+	noteTarget(ctx, "projectId", row.ProjectID)
+	noteTarget(ctx, "deploymentId", row.ID)
 	if created {
 		s.start(ctx, row)
 	}

@@ -105,6 +105,7 @@ func tooLargeError(limit int64) *models.Error {
 func (s *Server) failure(ctx context.Context, err error) *Error {
 	answer := envelopeOf(err)
 	s.measures.failed(answer)
+	noteCode(ctx, answer.Code)
 	if answer.GetStatus() >= http.StatusInternalServerError && !errors.Is(err, context.Canceled) {
 		s.logOf(ctx).WithError(err).WithField("code", answer.Code).Error("request failed")
 	}

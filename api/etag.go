@@ -5,6 +5,8 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+
+	"github.com/danielgtaylor/huma/v2"
 )
 
 // IfMatch is the header field that limits a change to a version somebody has
@@ -52,6 +54,11 @@ func (c IfNoneMatch) status(version int64) int {
 		return http.StatusNotModified
 	}
 	return http.StatusOK
+}
+
+// notModified documents the answer to who has the representation already.
+func notModified() map[string]*huma.Response {
+	return map[string]*huma.Response{"304": {Description: "It is still what If-None-Match names"}}
 }
 
 // parseTags reads a list of entity tags: 1#([ "W/" ] DQUOTE *etagc DQUOTE).

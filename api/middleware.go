@@ -14,6 +14,7 @@ import (
 	"github.com/gin-gonic/gin"
 	"github.com/sirupsen/logrus"
 
+	"github.com/slipwayhq/slipway/auth"
 	"github.com/slipwayhq/slipway/clientaddr"
 	"github.com/slipwayhq/slipway/models"
 )
@@ -28,6 +29,7 @@ const (
 	requestIDKey contextKey = iota
 	identityKey
 	bodyKey
+	attemptKey
 )
 
 const requestIDHeader = "X-Request-Id"
@@ -72,7 +74,7 @@ func (s *Server) accessLog(c *gin.Context) {
 	begin := time.Now()
 	c.Next()
 	entry := s.logOf(c.Request.Context()).WithFields(logrus.Fields{
-		"method": c.Request.Method, "path": shorten(c.Request.URL.Path), "route": c.FullPath(), "status": c.Writer.Status(),
+		"method": c.Request.Method, "path": shorten(auth.LoggedPath(c.Request.URL.Path)), "route": c.FullPath(), "status": c.Writer.Status(),
 		"bytes": max(c.Writer.Size(), 0), "duration_ms": time.Since(begin).Milliseconds(), "remote": clientaddr.String(clientaddr.From(c.Request.Context())),
 	})
 	if id, ok := c.Get(organizationField); ok {

@@ -25,7 +25,7 @@ type Project struct {
 
 // ProjectRequest is the body of POST /projects.
 type ProjectRequest struct {
-	Name       string `json:"name" minLength:"1" maxLength:"100" pattern:"^[^\\x00-\\x1f\\x7f]*[^\\x00-\\x20\\x7f][^\\x00-\\x1f\\x7f]*$" patternDescription:"one line of text" doc:"Its name, for people" example:"My shop"`
+	Name       string `json:"name" minLength:"1" maxLength:"1600" doc:"Its name, for people: one line of at most 100 characters" example:"My shop"`
 	WorkerName string `json:"workerName,omitempty" maxLength:"63" doc:"The label it answers under, at most 40 letters, digits and single hyphens; made from the name when left out" example:"my-shop"`
 }
 
@@ -39,6 +39,7 @@ type createProjectInput struct{ Body ProjectRequest }
 
 type createProjectOutput struct {
 	Location string `header:"Location" doc:"The project's path"`
+	ETag     string `header:"ETag" doc:"Names this state of the project; send it as If-Match to change just this one"`
 	Body     Project
 }
 
@@ -46,7 +47,21 @@ type projectInput struct {
 	ID string `path:"id" maxLength:"64" doc:"Project id" example:"prj_3kq5q2n7d4v6x2y7z3a4b5c6d7"`
 }
 
-type projectOutput struct{ Body Project }
+type getProjectInput struct {
+	ID string `path:"id" maxLength:"64" doc:"Project id" example:"prj_3kq5q2n7d4v6x2y7z3a4b5c6d7"`
+	IfNoneMatch
+}
+
+type projectOutput struct {
+	Status int
+	ETag   string `header:"ETag" doc:"Names this state of the project; send it as If-Match to change just this one"`
+	Body   Project
+}
+
+type projectsInput struct {
+	Paging
+	Query string `query:"q" maxLength:"100" doc:"Only those whose name or worker name begins like this, in any case" example:"my-"`
+}
 
 type projectsOutput struct{ Body ProjectList }
 
@@ -62,16 +77,20 @@ func (s *Server) registerProjects() {
 	register(s, route{
 		id: "get-project", method: http.MethodGet, path: "/projects/{id}", tag: "Projects",
 		summary: "One project", errors: []models.Code{models.CodeProjectNotFound},
+		responses: notModified(),
 	}, s.project)
 }
 
 func (s *Server) createProject(ctx context.Context, in *createProjectInput) (*createProjectOutput, error) {
-	name := strings.TrimSpace(in.Body.Name)
+	name, err := models.CleanDisplayName(in.Body.Name)
+	if err != nil {
+		return nil, invalid([]FieldError{{Field: "name", In: "body", Message: models.MessageOf(err)}})
+	}
 	row, err := s.takeName(ctx, identityOf(ctx).OrganizationID, name, in.Body.WorkerName)
 	if err != nil {
 		return nil, err
 	}
-	return &createProjectOutput{Location: "/projects/" + row.ID, Body: s.projectView(row)}, nil
+	return &createProjectOutput{Location: "/projects/" + row.ID, ETag: entityTag(row.Version), Body: s.projectView(row)}, nil
 }
 
 // takeName creates the project under the worker name asked for, or under one
@@ -116,14 +135,14 @@ func slug(name string) string {
 	return strings.TrimSuffix(b.String(), "-")
 }
 
-func (s *Server) projects(ctx context.Context, in *Paging) (*projectsOutput, error) {
+func (s *Server) projects(ctx context.Context, in *projectsInput) (*projectsOutput, error) {
 	after, err := decodeCursor(models.PrefixProject, in.Cursor)
 	if err != nil {
 		return nil, err
 	}
 	identity := identityOf(ctx)
 	rows, err := s.opts.Store.Projects(ctx, models.ProjectFilter{
-		OrganizationID: identity.OrganizationID, ProjectID: identity.ProjectID, After: after, Limit: in.Limit + 1,
+		OrganizationID: identity.OrganizationID, ProjectID: identity.ProjectID, Query: in.Query, After: after, Limit: in.Limit + 1,
 	})
 	if err != nil {
 		return nil, err
@@ -136,12 +155,12 @@ func (s *Server) projects(ctx context.Context, in *Paging) (*projectsOutput, err
 	return &projectsOutput{list}, nil
 }
 
-func (s *Server) project(ctx context.Context, in *projectInput) (*projectOutput, error) {
+func (s *Server) project(ctx context.Context, in *getProjectInput) (*projectOutput, error) {
 	row, err := s.projectOf(ctx, in.ID)
 	if err != nil {
 		return nil, err
 	}
-	return &projectOutput{s.projectView(row)}, nil
+	return &projectOutput{Status: in.status(row.Version), ETag: entityTag(row.Version), Body: s.projectView(row)}, nil
 }
 
 // projectOf reads a project of the caller's organization.

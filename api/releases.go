@@ -113,6 +113,7 @@ func (s *Server) rollback(ctx context.Context, in *rollbackInput) (*rollbackOutp
 	if err != nil {
 		return nil, err
 	}
+	noteTarget(ctx, "releaseId", release.ID)
 	if err := s.opts.Store.Rollback(ctx, release); err != nil {
 		return nil, err
 	}

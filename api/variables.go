@@ -100,6 +100,7 @@ func (s *Server) changeVariables(ctx context.Context, in *changeVariablesInput) 
 			return nil, err
 		}
 	}
+	noteTarget(ctx, "deploymentId", answer.DeploymentID)
 	answer.Items, err = s.variableViews(ctx, project.ID)
 	return &changeVariablesOutput{answer}, err
 }

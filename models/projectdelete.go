@@ -15,7 +15,7 @@ type UnfinishedWork struct {
 	Domains []Domain
 }
 
-// Unfinished lists what of a project is under way.
+// UnfinishedOf lists what of a project is under way.
 func (s *Store) UnfinishedOf(ctx context.Context, projectID string) (UnfinishedWork, error) {
 	work, err := unfinishedOf(s.with(ctx), projectID)
 	return work, dbError(err)
@@ -42,12 +42,16 @@ func unfinishedOf(tx *gorm.DB, projectID string) (UnfinishedWork, error) {
 // a while. Objects in blob storage stay: they are shared by content.
 //
 // It returns what was under way, whose workflows find the project gone when they
-// next look. CodeProjectNotFound when there is none (any more).
-func (s *Store) DeleteProject(ctx context.Context, organizationID, id string) (UnfinishedWork, error) {
+// next look. versions are as with ChangeProject. CodeProjectNotFound when there is
+// none (any more).
+func (s *Store) DeleteProject(ctx context.Context, organizationID, id string, versions []int64) (UnfinishedWork, error) {
 	var work UnfinishedWork
 	err := s.with(ctx).Transaction(func(tx *gorm.DB) error {
 		p, err := lockProjectOf(tx, organizationID, id)
 		if err != nil {
+			return err
+		}
+		if err := checkVersion(p, versions); err != nil {
 			return err
 		}
 		if work, err = unfinishedOf(tx, id); err != nil {
@@ -65,7 +69,7 @@ func (s *Store) DeleteProject(ctx context.Context, organizationID, id string) (U
 		if err := holdName(tx, organizationID, p.WorkerName); err != nil {
 			return err
 		}
-		err = tx.Exec("DELETE FROM outbox WHERE deployment_id IN (SELECT id FROM deployments WHERE project_id = ?)", id).Error
+		err = tx.Exec("DELETE FROM outbox WHERE project_id = ?", id).Error
 		if err != nil {
 			return err
 		}

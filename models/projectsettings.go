@@ -38,8 +38,8 @@ func (s *Store) ChangeProject(ctx context.Context, organizationID, id string, ch
 		if err != nil {
 			return err
 		}
-		if versions != nil && !slices.Contains(versions, before.Version) {
-			return Errorf(CodePreconditionFailed, "The project has changed since you read it. Read it again and repeat the change if it still makes sense.")
+		if err := checkVersion(before, versions); err != nil {
+			return err
 		}
 		values := map[string]any{}
 		if change.Name != nil && *change.Name != before.Name {
@@ -68,6 +68,14 @@ func (s *Store) ChangeProject(ctx context.Context, organizationID, id string, ch
 		return renameRoutes(tx, row, before.WorkerName)
 	})
 	return row, dbError(err)
+}
+
+// checkVersion holds a locked project against the versions a change is limited to.
+func checkVersion(p Project, versions []int64) error {
+	if versions != nil && !slices.Contains(versions, p.Version) {
+		return Errorf(CodePreconditionFailed, "The project has changed since you read it. Read it again and repeat this if it still makes sense.")
+	}
+	return nil
 }
 
 // renameRoutes gives a project's routes its new worker name. What the old one was
