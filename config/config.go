@@ -91,7 +91,7 @@ type API struct {
 	MaxFiles     int      `env:"SLIPWAY_MAX_FILES" envDefault:"5000"`
 	MaxFile      int64    `env:"SLIPWAY_MAX_FILE_BYTES" envDefault:"5242880"`
 	MaxPath      int      `env:"SLIPWAY_MAX_PATH_BYTES" envDefault:"255"`
-	AllowOrigins []string `env:"SLIPWAY_CORS_ORIGINS" envDefault:"http://localhost:3000"`
+	AllowOrigins []string `env:"SLIPWAY_CORS_ORIGINS"`
 }
 
 // Dispatch holds the dispatcher's settings.
@@ -482,6 +482,31 @@ func (c Config) AppURL() string {
 		host = "localhost"
 	}
 	return "http://" + net.JoinHostPort(host, port)
+}
+
+// Origins are the browser origins whose pages may call the gateway and act with
+// a session: SLIPWAY_CORS_ORIGINS, else this product's own domain and, in
+// development, this machine on every port. Never a tenant's site.
+func (c Config) Origins() []string {
+	if len(c.API.AllowOrigins) > 0 {
+		return c.API.AllowOrigins
+	}
+	origins := []string{c.AppURL()}
+	if c.Dispatch.Domain != "localhost" {
+		origins = append(origins, c.Dispatch.ownOrigin())
+	}
+	if c.Environment == "development" {
+		origins = append(origins, "http://localhost:*", "http://127.0.0.1:*", "http://[::1]:*")
+	}
+	return origins
+}
+
+// ownOrigin is the dispatcher's domain itself, below which tenants' sites are.
+func (d Dispatch) ownOrigin() string {
+	if d.Port == 0 {
+		return d.Scheme + "://" + d.Domain
+	}
+	return fmt.Sprintf("%s://%s:%d", d.Scheme, d.Domain, d.Port)
 }
 
 // SiteURL is where a worker name answers.

@@ -45,7 +45,7 @@ func (p *platform) people() (*accounts, error) {
 		secret = hex.EncodeToString(p.key.Derive("sessions"))
 	}
 	known, err := auth.New(auth.Options{
-		Store: p.store, Secret: secret, AppURL: c.AppURL(), TrustedOrigins: c.API.AllowOrigins,
+		Store: p.store, Secret: secret, AppURL: c.AppURL(), TrustedOrigins: c.Origins(),
 		SignUp: auth.SignUp(c.WhoSignsUp()), ConfirmEmail: post.Delivers(), SessionTTL: c.Auth.SessionTTL,
 		GitHub:    auth.GitHub{ID: c.Auth.GitHubClientID, Secret: c.Auth.GitHubClientSecret, URL: c.Auth.GitHubURL, APIURL: c.Auth.GitHubAPIURL},
 		Turnstile: auth.Turnstile{Secret: c.Auth.TurnstileSecret, SiteKey: c.Auth.TurnstileSiteKey, URL: c.Auth.TurnstileURL},

@@ -51,7 +51,7 @@ func openPlatform(ctx context.Context, c config.Config, log *logrus.Logger) (*pl
 	if err != nil {
 		return nil, err
 	}
-	store, err := models.OpenStore(models.StoreOptions{URL: c.Postgres.URL, DirectURL: c.Postgres.DirectURL, MaxConns: c.Postgres.MaxConns, Tracer: traces.SQL()})
+	store, err := models.OpenStore(models.StoreOptions{URL: c.Postgres.URL, DirectURL: c.Postgres.DirectURL, MaxConns: c.Postgres.MaxConns, Quotas: quotas(c), Tracer: traces.SQL()})
 	if err != nil {
 		return nil, err
 	}

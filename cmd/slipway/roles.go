@@ -13,6 +13,7 @@ import (
 
 	"github.com/slipwayhq/slipway/activities"
 	"github.com/slipwayhq/slipway/api"
+	"github.com/slipwayhq/slipway/clientaddr"
 	"github.com/slipwayhq/slipway/dispatcher"
 	"github.com/slipwayhq/slipway/models"
 	"github.com/slipwayhq/slipway/sandbox"
@@ -50,7 +51,8 @@ func (p *platform) newAPI() (*api.Server, error) {
 		},
 		CNAMETarget: c.CNAME(),
 		BuildQueue:  c.Temporal.BuildQueue(), ActiveTimeout: c.Deploy.MaxTimeout(), ParkTimeout: c.Deploy.ParkTimeout,
-		SiteURL: c.Dispatch.SiteURL, Domain: c.Dispatch.Domain, Reserved: c.Dispatch.ReservedNames(), Origins: c.API.AllowOrigins,
+		SiteURL: c.Dispatch.SiteURL, Domain: c.Dispatch.Domain, Reserved: c.Dispatch.ReservedNames(), Origins: c.Origins(),
+		Addresses: clientaddr.New(c.Auth.TrustedProxies), Rates: rates(c),
 		Limits: api.Limits{BodyBytes: c.API.MaxBody, Files: c.API.MaxFiles, FileBytes: c.API.MaxFile, PathBytes: c.API.MaxPath},
 	})
 }

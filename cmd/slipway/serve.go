@@ -60,6 +60,7 @@ storage and POSTGRES_URL. Run as many as you like.`,
 				return p.serveDispatcher(ctx, listener)
 			}),
 		bootstrapCommand(),
+		quotaCommand(),
 		devCommand(),
 	}
 }
