@@ -14,16 +14,20 @@ type object = map[string]any
 // hand, because most of what it describes are requests that others answer.
 func (d *Dispatcher) openAPI() []byte {
 	paths := object{
-		"/health": object{"get": operation("health", "Is this process well?",
+		"/health": object{"get": operation("health", serviceTag, "Is this process well?",
 			"Asks nothing else: a dispatcher goes on serving what it knows while its database is away.",
 			object{"200": answer("It answers.", "Health", d.exampleHealth(nil))})},
-		"/health/detailed": object{"get": operation("detailedHealth", "Are this process and what it needs well?", "",
+		"/health/detailed": object{"get": operation("detailed-health", serviceTag, "Are this process and what it needs well?", "",
 			object{
 				"200": answer("Everything answers.", "Health", d.exampleHealth(d.exampleChecks("available", "active"))),
 				"503": answer("Something does not answer; the checks say what.", "Health", d.exampleHealth(d.exampleChecks("unavailable", "inactive"))),
 			})},
-		"/openapi.json": object{"get": operation("openapi", "This document", "", object{"200": object{"description": "OpenAPI 3.1, in JSON."}})},
-		"/docs":         object{"get": operation("docs", "A page to read this document with", "", object{"200": object{"description": "HTML."}})},
+		"/openapi.json": object{"get": operation("openapi", serviceTag, "This document", "", object{"200": object{
+			"description": "OpenAPI 3.1, in JSON.", "content": object{"application/json": object{"schema": object{"type": "object"}}},
+		}})},
+		"/docs": object{"get": operation("docs", serviceTag, "A page to read this document with", "", object{"200": object{
+			"description": "HTML.", "content": object{"text/html": object{"schema": textSchema}},
+		}})},
 	}
 	for _, base := range []string{"/dispatch", "/api/dispatch"} {
 		paths[base+"/{worker}/{path}"] = d.dispatchItem(base, "Path", object{
@@ -42,12 +46,23 @@ func (d *Dispatcher) openAPI() []byte {
 		"openapi": "3.1.0",
 		"info": object{
 			"title": serviceName, "version": d.opts.Version,
+			"contact": object{"name": "Slipway", "url": "https://github.com/slipwayhq/slipway"},
+			"license": object{"name": "Apache 2.0", "identifier": "Apache-2.0"},
 			"description": "Answers for deployed sites and workers at <worker>" + d.hosts.suffix + " and at custom domains, whole hosts of which belong to their owners. " +
 				"On its own hosts, described here, it tells how it is and forwards requests by path or by query. " +
 				"What comes from a worker that way has no cookies and the policy `sandbox`, so that it cannot act for this host.",
 		},
+		"servers": []object{{"url": "/", "description": "This dispatcher"}},
+		// Nothing here asks who calls; workers do that themselves.
+		"security": []object{{}},
+		"tags": []object{
+			{"name": dispatchTag, "description": "Sending requests to workers by path or by query instead of by host."},
+			{"name": serviceTag, "description": "What this service is and whether it works."},
+		},
 		"paths": paths,
-		"components": object{"schemas": object{
+		"components": object{"headers": object{"X-Request-Id": object{
+			"description": "Names the request in the dispatcher's log.", "schema": textSchema, "example": exampleID,
+		}}, "schemas": object{
 			"Health": schema(object{
 				"status": object{"type": "string", "enum": []string{"healthy", "unhealthy"}}, "timestamp": timeSchema, "service": textSchema,
 				"version": textSchema, "environment": textSchema,
@@ -72,6 +87,12 @@ const (
 	exampleID   = "9f0c1a52-6f5b-4a39-8d0e-3c1d7c1b2a44"
 )
 
+// The groups of operations.
+const (
+	serviceTag  = "Service"
+	dispatchTag = "Dispatch"
+)
+
 var (
 	textSchema = object{"type": "string"}
 	timeSchema = object{"type": "string", "format": "date-time"}
@@ -91,11 +112,11 @@ func (d *Dispatcher) dispatchItem(base, way string, path object) object {
 	}
 	alias := ""
 	if strings.HasPrefix(base, "/api") {
-		alias = "Api"
+		alias = "-api"
 	}
 	item := object{"parameters": parameters}
 	for _, method := range []string{"get", "head", "post", "put", "patch", "delete", "options"} {
-		op := operation(method+alias+"DispatchBy"+way, "Send a request to a worker, which is named in the "+strings.ToLower(way),
+		op := operation(method+alias+"-dispatch-by-"+strings.ToLower(way), dispatchTag, "Send a request to a worker, which is named in the "+strings.ToLower(way),
 			"Method, headers, query and body go to the worker and its answer comes back, streamed both ways; Cookie, Set-Cookie and WWW-Authenticate do not cross.",
 			object{
 				"default": object{"description": "Whatever the worker answers."},
@@ -105,7 +126,7 @@ func (d *Dispatcher) dispatchItem(base, way string, path object) object {
 				"503":     answer("Where the worker is cannot be known now, or it cannot be reached.", "Error", exampleError(databaseFailed, "Try again in a moment.", "my-app")),
 			})
 		if method == "post" || method == "put" || method == "patch" {
-			op["requestBody"] = object{"content": object{"*/*": object{}}}
+			op["requestBody"] = object{"description": "Goes to the worker as it is.", "content": object{"*/*": object{}}}
 		}
 		item[method] = op
 	}
@@ -144,8 +165,11 @@ func exampleError(text, message, worker string) object {
 	return example
 }
 
-func operation(id, summary, description string, responses object) object {
-	op := object{"operationId": id, "summary": summary, "responses": responses}
+func operation(id, tag, summary, description string, responses object) object {
+	for _, response := range responses {
+		response.(object)["headers"] = object{"X-Request-Id": object{"$ref": "#/components/headers/X-Request-Id"}}
+	}
+	op := object{"operationId": id, "tags": []string{tag}, "summary": summary, "responses": responses}
 	if description != "" {
 		op["description"] = description
 	}
