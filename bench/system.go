@@ -101,7 +101,9 @@ func startSystem(ctx context.Context, bin, data string) (*system, error) {
 	s.process, err = child.Start(child.Options{
 		Name: "slipway dev", Path: filepath.Join(bin, "slipway"), Args: []string{"dev", "--no-example"},
 		Env: append(os.Environ(), "SLIPWAY_DATA_DIR="+data, "SLIPWAY_API_PORT=0", "SLIPWAY_DISPATCHER_PORT=0", "SLIPWAY_TEMPORAL_PORT=0",
-			"SLIPWAY_TEMPORAL_UI_PORT=0", fmt.Sprintf("SLIPWAY_POSTGRES_PORT=%d", port)),
+			"SLIPWAY_TEMPORAL_UI_PORT=0", fmt.Sprintf("SLIPWAY_POSTGRES_PORT=%d", port),
+			// All of the load comes from one address and deploys more than anybody.
+			"SLIPWAY_RATE_ADDRESS=0", "SLIPWAY_RATE_STATUS=0", "SLIPWAY_RATE_TOKEN=0", "SLIPWAY_RATE_DEPLOY=0", "SLIPWAY_QUOTA_DEPLOYMENTS=1000000"),
 		DeathSignal: syscall.SIGTERM,
 	})
 	if err != nil {

@@ -105,6 +105,8 @@ func (s *system) start() {
 	s.cmd = exec.Command(slipwayBinary(), "dev", "--no-example")
 	s.cmd.Env = append(os.Environ(), "SLIPWAY_DATA_DIR="+s.dir, "SLIPWAY_API_PORT=0", "SLIPWAY_DISPATCHER_PORT=0",
 		"SLIPWAY_TEMPORAL_PORT=0", "SLIPWAY_TEMPORAL_UI_PORT=0", "SLIPWAY_POSTGRES_PORT=0", "SLIPWAY_RECONCILE_EVERY=1s", "SLIPWAY_METRICS_ADDR=127.0.0.1:0")
+	// All of a test comes from one address, faster than anybody.
+	s.cmd.Env = append(s.cmd.Env, "SLIPWAY_RATE_ADDRESS=0", "SLIPWAY_RATE_STATUS=0", "SLIPWAY_RATE_TOKEN=0", "SLIPWAY_RATE_DEPLOY=0")
 	s.cmd.Env = append(s.cmd.Env, s.env...)
 	s.cmd.Stdout, s.cmd.Stderr = s.log, s.log
 	s.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true, Pdeathsig: syscall.SIGTERM}
