@@ -93,6 +93,10 @@ func (r Rules) checkHost(host string) (ascii string, private bool, problem strin
 		return address.Unmap().String(), false, ""
 	}
 	ascii, err := idna.Lookup.ToASCII(host)
+	if err == nil {
+		// There are names that become some that are none.
+		_, err = idna.Lookup.ToASCII(ascii)
+	}
 	if err != nil || ascii == "" || len(ascii) > 253 {
 		return "", false, "must have a valid host name (RFC 5890)"
 	}
