@@ -42,7 +42,7 @@ func TestHistories_replay(t *testing.T) {
 	for _, file := range files {
 		t.Run(strings.TrimSuffix(filepath.Base(file), ".json"), func(t *testing.T) {
 			replayer := worker.NewWorkflowReplayer()
-			for name, code := range map[string]any{models.WorkflowDeployment: Deployment, models.WorkflowDomain: Domain, models.WorkflowRollout: Rollout} {
+			for name, code := range map[string]any{models.WorkflowDeployment: Deployment, models.WorkflowDomain: Domain, models.WorkflowRollout: Rollout, models.WorkflowWebhook: Webhook} {
 				replayer.RegisterWorkflowWithOptions(code, workflow.RegisterOptions{Name: name})
 			}
 			require.NoError(t, replayer.ReplayWorkflowHistoryFromJSONFile(quiet{}, file))
