@@ -1,0 +1,26 @@
+package api
+
+import (
+	"strings"
+
+	"github.com/gin-gonic/gin"
+
+	"github.com/slipwayhq/slipway/dashboard"
+)
+
+// registerDashboard serves the page for people. Which of its views an address
+// means, the page itself decides.
+func (s *Server) registerDashboard() error {
+	page, err := dashboard.New(dashboard.Options{Turnstile: s.opts.Turnstile})
+	if err != nil {
+		return err
+	}
+	handler := gin.WrapH(page)
+	s.engine.GET(dashboard.Root, handler)
+	s.engine.GET(dashboard.Root+"/*view", handler)
+	return nil
+}
+
+func isDashboard(path string) bool {
+	return path == dashboard.Root || strings.HasPrefix(path, dashboard.Root+"/")
+}

@@ -1,0 +1,257 @@
+// Oneself: name, password, sessions, invitations, organizations.
+import { useState } from "preact/hooks";
+import { call, get, post } from "../core/api";
+import { useResource } from "../core/resource";
+import { navigate, place } from "../core/router";
+import { loadOrganizations, organizations, switchTo, user } from "../core/session";
+import type { Organization, Role } from "../core/types";
+import { Dialog } from "../ui/dialog";
+import { ask, say } from "../ui/notice";
+import { Badge, Button, ErrorNote, Field, Loading, PageHead, Panel, Time, useAction } from "../ui/parts";
+import { useTitle } from "../ui/title";
+import { OrganizationForm } from "./organization";
+import { readable } from "./sign";
+
+export function Account() {
+  useTitle("Account");
+  const creating = place.value.query.get("new") === "organization";
+  const close = () => navigate("/account", { replace: true });
+  return (
+    <>
+      <PageHead title="Account" sub={user.value?.email} />
+      <div class="stack">
+        <OwnInvitations />
+        <Panel
+          title="Organizations"
+          flush
+          actions={
+            <Button small onClick={() => navigate("/account?new=organization")}>
+              New organization
+            </Button>
+          }
+        >
+          <table class="list">
+            <tbody>
+              {organizations.value.map((o) => (
+                <tr key={o.id}>
+                  <td>{o.name}</td>
+                  <td>
+                    <Badge tone="idle">{o.role}</Badge>
+                  </td>
+                  <td class="right">
+                    <Button
+                      small
+                      kind="quiet"
+                      onClick={() => {
+                        switchTo(o.id);
+                        navigate("/");
+                      }}
+                    >
+                      Open
+                    </Button>
+                  </td>
+                </tr>
+              ))}
+            </tbody>
+          </table>
+        </Panel>
+        <Name />
+        <Password />
+        <Sessions />
+      </div>
+      {creating && (
+        <Dialog title="New organization" close={close}>
+          <OrganizationForm done={close} />
+        </Dialog>
+      )}
+    </>
+  );
+}
+
+function Name() {
+  const [name, setName] = useState(user.value?.name ?? "");
+  const action = useAction(async () => {
+    await post("/api/auth/update-user", { name });
+    if (user.value) user.value = { ...user.value, name };
+    say("Saved.");
+  });
+  return (
+    <Panel title="Name">
+      <form
+        class="inline-form"
+        onSubmit={(event) => {
+          event.preventDefault();
+          void action.run();
+        }}
+      >
+        <Field label="How others see you" required maxLength={100} autocomplete="name" value={name} onInput={setName} />
+        <Button type="submit" busy={action.busy} disabled={name === user.value?.name}>
+          Save
+        </Button>
+      </form>
+      <ErrorNote error={action.error} />
+    </Panel>
+  );
+}
+
+function Password() {
+  const [current, setCurrent] = useState("");
+  const [next, setNext] = useState("");
+  const [others, setOthers] = useState(true);
+  const action = useAction(async () => {
+    await post("/api/auth/change-password", { currentPassword: current, newPassword: next, revokeOtherSessions: others });
+    setCurrent("");
+    setNext("");
+    say("The password is changed.");
+  });
+  return (
+    <Panel title="Password">
+      <form
+        class="form"
+        onSubmit={(event) => {
+          event.preventDefault();
+          void action.run();
+        }}
+      >
+        <ErrorNote error={readable(action.error)} />
+        <input class="unseen" type="email" autocomplete="username" value={user.value?.email ?? ""} readOnly tabIndex={-1} aria-hidden="true" />
+        <Field label="Current password" type="password" required autocomplete="current-password" value={current} onInput={setCurrent} />
+        <Field label="New password" type="password" required minLength={8} maxLength={128} autocomplete="new-password" hint="At least 8 characters" value={next} onInput={setNext} />
+        <label class="check">
+          <input type="checkbox" checked={others} onChange={(event) => setOthers(event.currentTarget.checked)} /> Sign out everywhere else
+        </label>
+        <div class="form-actions">
+          <Button type="submit" busy={action.busy}>
+            Change the password
+          </Button>
+        </div>
+      </form>
+    </Panel>
+  );
+}
+
+interface Session {
+  id: string;
+  token: string;
+  ipAddress: string;
+  userAgent: string;
+  createdAt: string;
+  updatedAt: string;
+}
+
+function Sessions() {
+  const list = useResource("sessions", async (signal) => {
+    const [all, own] = await Promise.all([get<Session[]>("/api/auth/list-sessions", signal), get<{ session: { id: string } } | null>("/api/auth/get-session", signal)]);
+    return { all, own: own?.session.id };
+  });
+  const end = useAction(async (session: Session) => {
+    await post("/api/auth/revoke-session", { token: session.token });
+    list.reload();
+  });
+  const endOthers = () =>
+    ask({
+      title: "Sign out everywhere else?",
+      text: <p>Every other browser has to sign in again.</p>,
+      action: "Sign out everywhere else",
+      run: async () => {
+        await post("/api/auth/revoke-other-sessions", {});
+        list.reload();
+      },
+    });
+  const sessions = list.data?.all;
+  return (
+    <Panel
+      title="Where you are signed in"
+      flush
+      actions={
+        sessions &&
+        sessions.length > 1 && (
+          <Button small onClick={endOthers}>
+            Sign out everywhere else
+          </Button>
+        )
+      }
+    >
+      <ErrorNote error={list.error ?? end.error} retry={list.error && list.reload} />
+      {!sessions && list.loading && <Loading />}
+      {sessions && (
+        <table class="list">
+          <tbody>
+            {sessions.map((s) => (
+              <tr key={s.id}>
+                <td>
+                  {browserOf(s.userAgent)} {s.id === list.data?.own && <Badge tone="ok">this one</Badge>}
+                </td>
+                <td class="muted nowrap">{s.ipAddress}</td>
+                <td class="right nowrap">
+                  <Time at={s.updatedAt} />
+                </td>
+                <td class="right">
+                  {s.id !== list.data?.own && (
+                    <Button small kind="quiet" onClick={() => void end.run(s)}>
+                      Sign out
+                    </Button>
+                  )}
+                </td>
+              </tr>
+            ))}
+          </tbody>
+        </table>
+      )}
+    </Panel>
+  );
+}
+
+// browserOf is what people call the browser that a user agent names.
+function browserOf(agent: string): string {
+  const browser = /Edg\//.test(agent) ? "Edge" : /Firefox\//.test(agent) ? "Firefox" : /Chrome\//.test(agent) ? "Chrome" : /Safari\//.test(agent) ? "Safari" : "";
+  const system = /Android/.test(agent) ? "Android" : /iPhone|iPad/.test(agent) ? "iOS" : /Mac OS X/.test(agent) ? "macOS" : /Windows/.test(agent) ? "Windows" : /Linux/.test(agent) ? "Linux" : "";
+  if (!browser) return agent.slice(0, 60) || "An unknown program";
+  return system ? `${browser} on ${system}` : browser;
+}
+
+interface OwnInvitation {
+  id: string;
+  orgName: string;
+  inviterName: string;
+  role: Role;
+  expiresAt: string;
+}
+
+// OwnInvitations are those that somebody with a confirmed address can accept here.
+export function OwnInvitations() {
+  const list = useResource("/invitations", (signal) => get<{ items: OwnInvitation[] }>("/invitations", signal));
+  const accept = useAction(async (invitation: OwnInvitation) => {
+    const joined = await call<Organization>("POST", "/invitations/accept", { body: { invitationId: invitation.id } });
+    await loadOrganizations();
+    switchTo(joined.id);
+    say(`You belong to ${joined.name} now.`);
+    navigate("/");
+  });
+  const items = list.data?.items ?? [];
+  if (items.length === 0) return null;
+  return (
+    <Panel title="Invitations" flush>
+      <ErrorNote error={accept.error} />
+      <table class="list">
+        <tbody>
+          {items.map((i) => (
+            <tr key={i.id}>
+              <td>
+                <strong>{i.orgName}</strong> <span class="muted">by {i.inviterName}</span>
+              </td>
+              <td>
+                <Badge tone="idle">{i.role}</Badge>
+              </td>
+              <td class="right">
+                <Button small kind="primary" onClick={() => void accept.run(i)} busy={accept.busy}>
+                  Accept
+                </Button>
+              </td>
+            </tr>
+          ))}
+        </tbody>
+      </table>
+    </Panel>
+  );
+}

@@ -1,0 +1,134 @@
+// Deployments that failed for a reason of the platform's and wait for somebody.
+import { post } from "../core/api";
+import { plural } from "../core/format";
+import { usePages } from "../core/resource";
+import { href } from "../core/router";
+import { may } from "../core/session";
+import type { Deployment, Project } from "../core/types";
+import { ask, say } from "../ui/notice";
+import { Badge, Button, Empty, ErrorNote, Loading, More, PageHead, Panel, Time, useAction } from "../ui/parts";
+import { useTitle } from "../ui/title";
+
+export function DeadLetters() {
+  useTitle("Dead letters");
+  const list = usePages<Deployment>("/dead-letters", (e) => e.type === "deployment");
+  const projects = usePages<Project>("/projects", (e) => e.type === "project");
+  const names = new Map(projects.data?.map((p) => [p.id, p.name]));
+  const items = list.data;
+  const retryAll = () =>
+    ask({
+      title: `Retry ${plural(items?.length ?? 0, "deployment")}?`,
+      text: <p>Each resumes at the step that failed. Do it when what was wrong is put right; otherwise they come back here.</p>,
+      action: "Retry all",
+      run: async () => {
+        let done = 0;
+        for (const d of items ?? []) {
+          await post(`/deployments/${d.id}/retry`, {}).then(
+            () => done++,
+            (thrown: unknown) => {
+              // One that somebody else has just retried is as good.
+              if ((thrown as { status?: number }).status !== 409) throw thrown;
+            },
+          );
+        }
+        say(`${plural(done, "deployment")} resumed.`);
+        list.reload();
+      },
+    });
+  return (
+    <>
+      <PageHead
+        title="Dead letters"
+        sub="Deployments that failed for a reason that is not the project's. They are parked, and hold nothing but their quota."
+        actions={
+          may("developer") &&
+          items &&
+          items.length > 1 && (
+            <Button kind="primary" onClick={retryAll}>
+              Retry all {items.length}
+            </Button>
+          )
+        }
+      />
+      <ErrorNote error={list.error} retry={list.reload} />
+      {!items && list.loading && <Loading />}
+      {items?.length === 0 && <Empty title="Nothing is parked">All is well.</Empty>}
+      {items && items.length > 0 && (
+        <Panel title="Parked" count={items.length} flush>
+          <table class="list">
+            <thead>
+              <tr>
+                <th scope="col">Deployment</th>
+                <th scope="col">Project</th>
+                <th scope="col" class="wide-only">
+                  What happened
+                </th>
+                <th scope="col" class="right">
+                  Parked
+                </th>
+                <th scope="col">
+                  <span class="unseen">Actions</span>
+                </th>
+              </tr>
+            </thead>
+            <tbody>
+              {items.map((d) => (
+                <Letter key={d.id} d={d} name={names.get(d.projectId)} reload={list.reload} />
+              ))}
+            </tbody>
+          </table>
+          <More more={list.more} loading={list.loading} />
+        </Panel>
+      )}
+    </>
+  );
+}
+
+function Letter({ d, name, reload }: { d: Deployment; name?: string; reload: () => void }) {
+  const retry = useAction(async () => {
+    await post(`/deployments/${d.id}/retry`, {}).catch((thrown: Error) => {
+      say(thrown.message, "bad");
+    });
+    reload();
+  });
+  const abandon = () =>
+    ask({
+      title: `Give up deployment #${d.sequence}${name ? ` of ${name}` : ""}?`,
+      text: <p>It ends, and counts no longer against the quota. It cannot be retried after that.</p>,
+      action: "Give it up",
+      danger: true,
+      run: async () => {
+        await post(`/deployments/${d.id}/abandon`, {});
+        reload();
+      },
+    });
+  return (
+    <tr data-deployment={d.id}>
+      <td class="nowrap">
+        <a data-row href={href("/deployments/" + d.id)}>
+          #{d.sequence}
+        </a>{" "}
+        <Badge tone="warn">at {d.currentStep}</Badge>
+      </td>
+      <td>{name ?? "–"}</td>
+      <td class="wide-only muted clip" title={d.error}>
+        {d.error}
+      </td>
+      <td class="right nowrap">
+        <Time at={d.updatedAt} />
+      </td>
+      <td class="right">
+        {may("developer") && (
+          <div class="row-actions">
+            <Button small kind="quiet" onClick={abandon}>
+              Give up
+            </Button>
+            <Button small onClick={() => void retry.run()} busy={retry.busy} label={`Retry deployment #${d.sequence}`}>
+              Retry
+            </Button>
+          </div>
+        )}
+      </td>
+    </tr>
+  );
+}

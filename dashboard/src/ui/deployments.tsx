@@ -1,0 +1,52 @@
+import { between, duration, sentence } from "../core/format";
+import { href } from "../core/router";
+import type { Deployment } from "../core/types";
+import { Badge, Time } from "./parts";
+import { deploymentState } from "./state";
+
+// DeploymentTable lists deployments, each a link to its page.
+export function DeploymentTable({ deployments, names }: { deployments: Deployment[]; names?: Map<string, string> }) {
+  return (
+    <table class="list">
+      <thead>
+        <tr>
+          <th scope="col">Deployment</th>
+          {names && <th scope="col">Project</th>}
+          <th scope="col">State</th>
+          <th scope="col" class="wide-only">
+            What happened
+          </th>
+          <th scope="col" class="right">
+            Took
+          </th>
+          <th scope="col" class="right">
+            When
+          </th>
+        </tr>
+      </thead>
+      <tbody>
+        {deployments.map((d) => {
+          const state = deploymentState(d);
+          return (
+            <tr key={d.id} class="row">
+              <td>
+                <a class="cover" data-row href={href("/deployments/" + d.id)}>
+                  #{d.sequence}
+                </a>
+              </td>
+              {names && <td>{names.get(d.projectId) ?? "–"}</td>}
+              <td>
+                <Badge tone={state.tone}>{state.text}</Badge>
+              </td>
+              <td class="wide-only muted clip">{d.error ?? (d.status === "in_progress" && d.currentStep ? sentence(d.currentStep) + " …" : "")}</td>
+              <td class="right number">{duration(between(d.createdAt, d.finishedAt))}</td>
+              <td class="right nowrap">
+                <Time at={d.createdAt} />
+              </td>
+            </tr>
+          );
+        })}
+      </tbody>
+    </table>
+  );
+}
