@@ -39,6 +39,7 @@ type measures struct {
 	caches   *prometheus.CounterVec
 	ended    *prometheus.CounterVec
 	parked   prometheus.Counter
+	webhooks *prometheus.CounterVec
 }
 
 func newMeasures(registerer prometheus.Registerer) *measures {
@@ -69,10 +70,17 @@ func newMeasures(registerer prometheus.Registerer) *measures {
 		parked: make.NewCounter(prometheus.CounterOpts{
 			Name: "slipway_dead_letters_parked_total", Help: "Deployments that were parked as dead letters.",
 		}),
+		webhooks: make.NewCounterVec(prometheus.CounterOpts{
+			Name: "slipway_webhook_attempts_total",
+			Help: "Attempts to deliver a webhook, by what became of the delivery: succeeded, pending (it is tried again) or failed.",
+		}, []string{"result"}),
 	}
 	// What there will be shows as 0 from the start, so that the first increase is one.
 	for _, outcome := range []models.Outcome{models.OutcomeSucceeded, models.OutcomeSuperseded, models.OutcomeRejected, models.OutcomeAbandoned, models.OutcomeCanceled} {
 		m.ended.WithLabelValues(string(outcome))
+	}
+	for _, status := range []models.DeliveryStatus{models.DeliverySucceeded, models.DeliveryPending, models.DeliveryFailed} {
+		m.webhooks.WithLabelValues(string(status))
 	}
 	for _, cache := range []string{"output", "snapshot"} {
 		m.caches.WithLabelValues(cache, "hit")
@@ -119,6 +127,11 @@ func (m *measures) cleaned(in models.StepInput) {
 		return
 	}
 	m.ended.WithLabelValues(string(in.Outcome)).Inc()
+}
+
+// attempted counts an attempt to deliver a webhook.
+func (m *measures) attempted(status models.DeliveryStatus) {
+	m.webhooks.WithLabelValues(string(status)).Inc()
 }
 
 // resultOf says in one word how work went.

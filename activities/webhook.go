@@ -39,6 +39,7 @@ func (a *Activities) SendWebhook(ctx context.Context, in models.DeliveryAttempt)
 		record.Attempt.Status, record.DurationMS, record.Answer, record.Error = answer.Status, answer.Duration.Milliseconds(), answer.Body, answer.Error
 		record.DeliveryState, record.Gone = next(in, answer), answer.Gone()
 	}
+	a.measures.attempted(record.DeliveryState.Status)
 	// What was sent is noted although this worker may be stopping.
 	return record.DeliveryState, a.Store.RecordAttempt(context.WithoutCancel(ctx), record)
 }
