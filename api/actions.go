@@ -43,21 +43,25 @@ type action struct {
 	refused models.Code
 	// ended is the message when the deployment has ended.
 	ended string
+	// bulk is the summary of the action on all that match; "" when there is none.
+	bulk string
 }
 
 func (s *Server) registerActions() {
-	for _, a := range []action{
+	actions := []action{
 		{
 			name: models.SignalRetry, summary: "Retry a parked deployment at the step that failed",
 			description: "The steps before it are not run again.",
 			done:        "Deployment resumes at the step that failed",
 			refused:     models.CodeNotParked, ended: "The deployment has ended; only a parked one can be retried. Deploy again instead.",
+			bulk: "Retry parked deployments",
 		},
 		{
 			name: models.SignalAbandon, summary: "Give a parked deployment up",
 			description: "Its quota reservation is given back.",
 			done:        "Deployment abandoned",
 			refused:     models.CodeNotParked, ended: "The deployment has ended; only a parked one can be abandoned.",
+			bulk: "Give parked deployments up",
 		},
 		{
 			name: models.SignalCancel, summary: "Cancel a deployment",
@@ -65,13 +69,15 @@ func (s *Server) registerActions() {
 			done:        "Deployment is being canceled",
 			refused:     models.CodeNotRunning, ended: "The deployment has ended; there is nothing to cancel.",
 		},
-	} {
+	}
+	for _, a := range actions {
 		register(s, route{
 			id: a.name + "-deployment", method: http.MethodPost, path: "/deployments/{id}/" + a.name, tag: "Deployments",
 			summary: a.summary, description: a.description, maxBody: 16 << 10,
 			errors: []models.Code{models.CodeDeploymentNotFound, a.refused, models.CodeQueue},
 		}, func(ctx context.Context, in *actionInput) (*actionOutput, error) { return s.act(ctx, a, in) })
 	}
+	s.registerDeadLetters(actions)
 }
 
 // act sends a validated Update, which shares its handler with the bare signal
@@ -81,17 +87,25 @@ func (s *Server) act(ctx context.Context, a action, in *actionInput) (*actionOut
 	if err != nil {
 		return nil, err
 	}
-	if row.FinishedAt != nil {
-		return nil, models.Errorf(a.refused, "%s", a.ended)
-	}
-	argument := models.OperatorAction{By: identityOf(ctx).UserID}
+	reason := ""
 	if in.Body != nil {
-		argument.Reason = in.Body.Reason
+		reason = in.Body.Reason
 	}
-	if err := s.update(ctx, row.ID, a.name, argument); err != nil {
-		return nil, actionError(err, a, row)
+	if err := s.actOn(ctx, a, row, reason); err != nil {
+		return nil, err
 	}
 	return &actionOutput{ActionAnswer{Success: true, DeploymentID: row.ID, Message: a.done, Timestamp: now()}}, nil
+}
+
+// actOn takes an action on a deployment of the caller's.
+func (s *Server) actOn(ctx context.Context, a action, row models.Deployment, reason string) error {
+	if row.FinishedAt != nil {
+		return models.Errorf(a.refused, "%s", a.ended)
+	}
+	if err := s.update(ctx, row.ID, a.name, models.OperatorAction{By: identityOf(ctx).UserID, Reason: reason}); err != nil {
+		return actionError(err, a, row)
+	}
+	return nil
 }
 
 func (s *Server) update(ctx context.Context, id, name string, argument models.OperatorAction) error {

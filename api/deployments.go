@@ -80,7 +80,11 @@ type DeploymentList struct {
 
 type deploymentsInput struct {
 	Paging
-	ProjectID string `query:"projectId" maxLength:"64" doc:"Only this project's"`
+	ProjectID string                  `query:"projectId" maxLength:"64" doc:"Only this project's"`
+	UserID    string                  `query:"userId" maxLength:"64" doc:"Only what this user asked for"`
+	Status    models.DeploymentStatus `query:"status" enum:"queued,in_progress,completed,failed" doc:"Only those with this status" example:"failed"`
+	Outcome   models.Outcome          `query:"outcome" enum:"succeeded,superseded,rejected,dead_letter,abandoned,canceled" doc:"Only those that ended like this, or are parked" example:"rejected"`
+	TimeRange
 }
 
 type deploymentInput struct {
@@ -94,7 +98,7 @@ type deploymentOutput struct{ Body DeploymentDetail }
 func (s *Server) registerDeployments() {
 	register(s, route{
 		id: "list-deployments", method: http.MethodGet, path: "/deployments", tag: "Deployments",
-		summary: "Deployments of the organization or of one project", errors: []models.Code{models.CodeProjectNotFound},
+		summary: "Deployments of the organization", description: "Narrowed by any of the parameters together.", errors: []models.Code{models.CodeProjectNotFound},
 	}, s.deployments)
 	register(s, route{
 		id: "get-deployment", method: http.MethodGet, path: "/deployments/{id}", tag: "Deployments",
@@ -113,7 +117,9 @@ func (s *Server) deployments(ctx context.Context, in *deploymentsInput) (*deploy
 			return nil, err
 		}
 	}
-	return s.listDeployments(ctx, models.DeploymentFilter{ProjectID: in.ProjectID}, in.Paging)
+	return s.listDeployments(ctx, models.DeploymentFilter{
+		ProjectID: in.ProjectID, UserID: in.UserID, Status: in.Status, Outcome: in.Outcome, Since: in.CreatedAfter, Before: in.CreatedBefore,
+	}, in.Paging)
 }
 
 func (s *Server) deadLetters(ctx context.Context, in *Paging) (*deploymentsOutput, error) {

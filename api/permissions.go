@@ -58,6 +58,9 @@ var permissions = map[string]access{
 	"abandon-deployment": deploying,
 	"cancel-deployment":  deploying,
 
+	"retry-dead-letters":   deploying,
+	"abandon-dead-letters": deploying,
+
 	"deployment-logs":        reading,
 	"stream-deployment-logs": reading,
 

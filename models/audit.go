@@ -26,7 +26,7 @@ const (
 const (
 	maxAuditUserAgent = 256
 	maxAuditTarget    = 256
-	maxAuditTargets   = 32
+	maxAuditTargets   = 128
 )
 
 // AuditEntry says who did what, from where. It is written once; nothing in

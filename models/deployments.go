@@ -122,10 +122,16 @@ func errNoDeployment(id string) *Error {
 // DeploymentFilter narrows Deployments.
 type DeploymentFilter struct {
 	OrganizationID string
-	ProjectID      string // "" for all
-	Outcome        Outcome
-	After          string // id of the last one of the page before
-	Limit          int
+	// What is empty leaves all in.
+	ProjectID string
+	UserID    string
+	Status    DeploymentStatus
+	Outcome   Outcome
+	// Since (inclusive) and Before (exclusive) bound when it was queued.
+	Since, Before time.Time
+	// After is the id of the last one of the page before.
+	After string
+	Limit int
 }
 
 // Deployments lists deployments, newest first.
@@ -134,8 +140,20 @@ func (s *Store) Deployments(ctx context.Context, f DeploymentFilter) ([]Deployme
 	if f.ProjectID != "" {
 		query = query.Where("project_id = ?", f.ProjectID)
 	}
+	if f.UserID != "" {
+		query = query.Where("user_id = ?", f.UserID)
+	}
+	if f.Status != "" {
+		query = query.Where("status = ?", f.Status)
+	}
 	if f.Outcome != OutcomeNone {
 		query = query.Where("outcome = ?", f.Outcome)
+	}
+	if !f.Since.IsZero() {
+		query = query.Where("created_at >= ?", f.Since)
+	}
+	if !f.Before.IsZero() {
+		query = query.Where("created_at < ?", f.Before)
 	}
 	if f.After != "" {
 		query = query.Where("(created_at, id) < (SELECT created_at, id FROM deployments WHERE id = ?)", f.After)
