@@ -77,7 +77,7 @@ func (s *Server) registerDeploy() {
 		summary: "Deploy a project",
 		description: "Stores the files, writes the deployment and queues it. Ask `GET /deploy-status` how it gets on.\n\n" +
 			"`initFiles` is put on top of the project's latest source, `files` replaces it; with neither, the latest source is deployed again.",
-		maxBody: s.opts.Limits.BodyBytes,
+		maxBody: s.opts.Limits.BodyBytes, example: exampleDeploy(),
 		errors: []models.Code{
 			models.CodeForbidden, models.CodeQuotaExceeded, models.CodeProjectNotFound, models.CodeDomainUnavailable,
 			models.CodeIdempotency, models.CodeStorage,

@@ -40,6 +40,10 @@ func (s *Server) completeDocument() {
 			}
 		}
 		if op.RequestBody != nil {
+			if op.RequestBody.Content["application/json"] != nil {
+				// huma adds this for handlers that hash what they were sent.
+				delete(op.RequestBody.Content, "application/octet-stream")
+			}
 			examples.fill(op.RequestBody.Content)
 		}
 		for status, response := range op.Responses {

@@ -29,6 +29,18 @@ func commonExamples() map[string]string {
 	}
 }
 
+// exampleDeploy is a body of POST /deploy, where files and initFiles exclude each other.
+func exampleDeploy() map[string]any {
+	common := commonExamples()
+	return map[string]any{
+		"projectId": common["projectId"], "orgId": common["orgId"], "userId": common["userId"],
+		"initFiles": []map[string]any{
+			{"path": "index.html", "content": "<h1>Hello</h1>"},
+			{"path": "dot.gif", "content": "R0lGODlhAQABAAAAACw=", "encoding": "base64"},
+		},
+	}
+}
+
 // exampleMaker makes examples of bodies from the examples of their fields.
 type exampleMaker struct {
 	schemas huma.Registry

@@ -89,7 +89,10 @@ type invitationInput struct {
 
 type acceptInput struct{ Body AcceptRequest }
 
-type inviteOutput struct{ Body Invitation }
+type inviteOutput struct {
+	Location string `header:"Location" doc:"The invitation's path"`
+	Body     Invitation
+}
 
 type invitationsOutput struct{ Body InvitationList }
 
@@ -156,7 +159,7 @@ func (s *Server) invite(ctx context.Context, in *inviteInput) (*inviteOutput, er
 		}
 		return nil, models.Wrap(models.CodeQueue, err, "The mail could not be sent; try again shortly.")
 	}
-	return &inviteOutput{invitationView(row)}, nil
+	return &inviteOutput{Location: "/orgs/" + row.OrganizationID + "/invitations/" + row.ID, Body: invitationView(row)}, nil
 }
 
 func (s *Server) invitations(ctx context.Context, in *invitationsInput) (*invitationsOutput, error) {

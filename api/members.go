@@ -13,7 +13,7 @@ type Member struct {
 	UserID   string      `json:"userId" doc:"User id" example:"usr_3kq5q2n7d4v6x2y7z3a4b5c6d7"`
 	Email    string      `json:"email" doc:"Their address" example:"ada@example.com"`
 	Name     string      `json:"name" doc:"Their name, may be empty" example:"Ada"`
-	Image    string      `json:"image,omitempty" doc:"Address of a picture"`
+	Image    string      `json:"image,omitempty" doc:"Address of a picture" example:"https://example.com/ada.png"`
 	Role     models.Role `json:"role" enum:"viewer,developer,admin,owner" doc:"What they may do; each role includes those before it" example:"developer"`
 	JoinedAt time.Time   `json:"joinedAt" doc:"When they became a member" example:"2025-07-22T10:30:00Z"`
 }

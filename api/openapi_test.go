@@ -16,32 +16,32 @@ import (
 
 // document is what these tests read of an OpenAPI document.
 type document struct {
-	OpenAPI    string                               `json:"openapi"`
-	Servers    []struct{ URL string }               `json:"servers"`
-	Tags       []struct{ Name, Description string } `json:"tags"`
-	Paths      map[string]map[string]operation      `json:"paths"`
+	OpenAPI    string                                    `json:"openapi"`
+	Servers    []struct{ URL string }                    `json:"servers"`
+	Tags       []struct{ Name, Description string }      `json:"tags"`
+	Paths      map[string]map[string]documentedOperation `json:"paths"`
 	Components struct {
-		Schemas  map[string]map[string]any `json:"schemas"`
-		Headers  map[string]parameter      `json:"headers"`
+		Schemas  map[string]map[string]any      `json:"schemas"`
+		Headers  map[string]documentedParameter `json:"headers"`
 		Examples map[string]struct {
 			Value map[string]any `json:"value"`
 		} `json:"examples"`
 	} `json:"components"`
 }
 
-type operation struct {
+type documentedOperation struct {
 	OperationID string                `json:"operationId"`
 	Summary     string                `json:"summary"`
 	Tags        []string              `json:"tags"`
 	Security    []map[string][]string `json:"security"`
-	Parameters  []parameter           `json:"parameters"`
+	Parameters  []documentedParameter `json:"parameters"`
 	RequestBody *struct {
 		Content map[string]mediaType `json:"content"`
 	} `json:"requestBody"`
 	Responses map[string]response `json:"responses"`
 }
 
-type parameter struct {
+type documentedParameter struct {
 	Ref         string         `json:"$ref"`
 	Name        string         `json:"name"`
 	In          string         `json:"in"`
@@ -52,9 +52,9 @@ type parameter struct {
 }
 
 type response struct {
-	Ref     string               `json:"$ref"`
-	Headers map[string]parameter `json:"headers"`
-	Content map[string]mediaType `json:"content"`
+	Ref     string                         `json:"$ref"`
+	Headers map[string]documentedParameter `json:"headers"`
+	Content map[string]mediaType           `json:"content"`
 }
 
 type mediaType struct {
@@ -66,7 +66,7 @@ type mediaType struct {
 }
 
 // public says that an operation answers without a token or a session.
-func (o operation) public() bool { return len(o.Security) == 1 && len(o.Security[0]) == 0 }
+func (o documentedOperation) public() bool { return len(o.Security) == 1 && len(o.Security[0]) == 0 }
 
 func (g *gateway) document() document {
 	g.Helper()

@@ -42,7 +42,7 @@ type Person struct {
 	Email         string `json:"email" doc:"Their address" example:"ada@example.com"`
 	EmailVerified bool   `json:"emailVerified" doc:"Whether the address was shown to be theirs" example:"true"`
 	Name          string `json:"name" doc:"Their name, may be empty" example:"Ada"`
-	Image         string `json:"image,omitempty" doc:"Address of a picture"`
+	Image         string `json:"image,omitempty" doc:"Address of a picture" example:"https://example.com/ada.png"`
 }
 
 type meOutput struct{ Body Me }

@@ -22,6 +22,8 @@ type route struct {
 	errors []models.Code
 	// maxBody bounds the body in bytes; 0 when the route has none.
 	maxBody int64
+	// example of the request's body, where one of all its fields would be none.
+	example any
 	// stream documents a body that the handler reads itself; it finds the request
 	// in its context under bodyKey.
 	stream *huma.RequestBody
@@ -38,6 +40,9 @@ func register[I, O any](s *Server, r route, handler func(context.Context, *I) (*
 		Summary: r.summary, Description: r.description, DefaultStatus: r.status,
 		RequestBody: r.stream,
 		Responses:   r.responses,
+	}
+	if r.example != nil {
+		op.RequestBody = &huma.RequestBody{Content: map[string]*huma.MediaType{"application/json": {Example: r.example}}}
 	}
 	if op.Responses == nil {
 		op.Responses = map[string]*huma.Response{}
