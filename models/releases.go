@@ -148,8 +148,12 @@ func flip(tx *gorm.DB, p Project, r Release, mark int64) error {
 		return err
 	}
 	// Whatever else goes live ends a rollout, also the release that is live already.
-	err = tx.Exec("UPDATE rollouts SET status = ?, reason = ?, updated_at = now(), finished_at = now() WHERE project_id = ? AND status = ? AND release_id <> ?",
-		RolloutSuperseded, "Something else went live meanwhile.", p.ID, RolloutRunning, r.ID).Error
+	var ended []Rollout
+	err = tx.Model(&ended).Clauses(clause.Returning{}).Where("project_id = ? AND status = ? AND release_id <> ?", p.ID, RolloutRunning, r.ID).
+		Updates(map[string]any{"status": RolloutSuperseded, "reason": "Something else went live meanwhile.", "updated_at": now, "finished_at": now}).Error
+	for _, row := range ended {
+		err = errors.Join(err, tell(tx, rolloutEvent(EventRolloutSuperseded, row)))
+	}
 	if err != nil {
 		return err
 	}
