@@ -23,7 +23,7 @@ export function DeploymentPage({ id }: { id: string }) {
   // A status of the stream is newer than what was loaded before it came.
   const d = loaded.data && live ? { ...loaded.data, ...live } : loaded.data;
   if (!d) return loaded.error ? <ErrorNote error={loaded.error} retry={loaded.reload} /> : <Loading />;
-  const state = deploymentState(d);
+  const state = deploymentState(d, project.data?.liveReleaseId);
   const ended = d.outcome !== undefined && d.outcome !== "dead_letter";
   return (
     <>
@@ -148,6 +148,13 @@ function Steps({ steps }: { steps: Record<StepName, Step> }) {
   );
 }
 
+const failed: Record<string, string> = {
+  install: "Installing the dependencies failed",
+  build: "The build failed",
+  bundle: "Bundling the worker failed",
+  collect: "The build's output cannot be taken",
+};
+
 // Failure says what went wrong so that it can be put right.
 function Failure({ d }: { d: DeploymentDetail }) {
   const diagnosis = d.diagnosis;
@@ -160,11 +167,11 @@ function Failure({ d }: { d: DeploymentDetail }) {
   return (
     <section class="failure" aria-label="What went wrong" role="alert">
       <header>
-        <h2>{diagnosis ? `The ${diagnosis.step} step of the build failed` : `It failed at the step ${d.currentStep ?? ""}`}</h2>
+        <h2>{diagnosis ? (failed[diagnosis.step] ?? "The build failed") : `It failed at the step ${d.currentStep ?? ""}`}</h2>
         {d.errorCode && <code>{d.errorCode}</code>}
       </header>
       {diagnosis?.advice && <p class="advice">{diagnosis.advice}</p>}
-      <p class={diagnosis?.advice ? "muted" : undefined}>{d.error}</p>
+      {!(diagnosis?.advice && d.error?.includes(diagnosis.advice)) && <p>{d.error}</p>}
       {diagnosis && <Evidence diagnosis={diagnosis} />}
     </section>
   );

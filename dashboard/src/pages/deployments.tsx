@@ -31,7 +31,7 @@ export function Deployments({ project }: { project: Project }) {
       <Panel title="Deployments" flush actions={<Choice hideLabel label="Show" value={filter} onChange={setFilter} options={filters} />}>
         {!items && list.loading && <Loading />}
         {items?.length === 0 && <Empty title={filter ? "No deployment is like that" : "No deployments yet"} />}
-        {items && items.length > 0 && <DeploymentTable deployments={items} />}
+        {items && items.length > 0 && <DeploymentTable deployments={items} liveReleaseId={project.liveReleaseId} />}
         <More more={list.more} loading={list.loading} />
       </Panel>
     </div>

@@ -41,7 +41,7 @@ export function Overview({ project }: { project: Project }) {
       {!items && deployments.loading && <Loading />}
       {items && items.length > 0 && (
         <Panel title="Latest deployments" flush actions={<a href={href(`/projects/${project.id}/deployments`)}>All deployments</a>}>
-          <DeploymentTable deployments={items.slice(0, 6)} />
+          <DeploymentTable deployments={items.slice(0, 6)} liveReleaseId={project.liveReleaseId} />
         </Panel>
       )}
       {first && (

@@ -67,7 +67,7 @@ export function Projects() {
         <ul class="cards">
           {shown.map((p) => {
             const d = latest.get(p.id);
-            const state = d && deploymentState(d);
+            const state = d && deploymentState(d, p.liveReleaseId);
             return (
               <li key={p.id} class="project-card">
                 <a class="cover" data-row href={href("/projects/" + p.id)}>

@@ -16,7 +16,7 @@ interface Resource {
 interface Answer {
   periodStart: string;
   periodEnd: string;
-  resources: Resource[];
+  items: Resource[];
 }
 
 const words: Record<string, { text: string; show: (n: number) => string }> = {
@@ -41,7 +41,7 @@ export function Usage() {
       {!u && usage.loading && <Loading />}
       {u && (
         <ul class="cards usage">
-          {u.resources.map((r) => {
+          {u.items.map((r) => {
             const { text, show } = words[r.resource] ?? { text: r.resource, show: count };
             const part = r.limit > 0 ? r.used / r.limit : r.used > 0 ? 1 : 0;
             return (

@@ -5,13 +5,12 @@ import { Badge, Time } from "./parts";
 import { deploymentState } from "./state";
 
 // DeploymentTable lists deployments, each a link to its page.
-export function DeploymentTable({ deployments, names }: { deployments: Deployment[]; names?: Map<string, string> }) {
+export function DeploymentTable({ deployments, liveReleaseId }: { deployments: Deployment[]; liveReleaseId?: string }) {
   return (
     <table class="list">
       <thead>
         <tr>
           <th scope="col">Deployment</th>
-          {names && <th scope="col">Project</th>}
           <th scope="col">State</th>
           <th scope="col" class="wide-only">
             What happened
@@ -26,7 +25,7 @@ export function DeploymentTable({ deployments, names }: { deployments: Deploymen
       </thead>
       <tbody>
         {deployments.map((d) => {
-          const state = deploymentState(d);
+          const state = deploymentState(d, liveReleaseId);
           return (
             <tr key={d.id} class="row">
               <td>
@@ -34,7 +33,6 @@ export function DeploymentTable({ deployments, names }: { deployments: Deploymen
                   #{d.sequence}
                 </a>
               </td>
-              {names && <td>{names.get(d.projectId) ?? "–"}</td>}
               <td>
                 <Badge tone={state.tone}>{state.text}</Badge>
               </td>

@@ -94,7 +94,7 @@ export function Field({ label, hint, problem, value, onInput, type = "text", ...
   return (
     <div class="field">
       <label for={id}>{label}</label>
-      <input {...rest} type={type} id={id} value={value} aria-describedby={about} aria-invalid={problem ? true : undefined} onInput={(event) => onInput(event.currentTarget.value)} />
+      <input {...rest} type={type as "text"} id={id} value={value} aria-describedby={about} aria-invalid={problem ? true : undefined} onInput={(event) => onInput(event.currentTarget.value)} />
       {about && (
         <p id={about} class={problem ? "problem" : "hint"}>
           {problem ?? hint}

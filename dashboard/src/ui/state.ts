@@ -2,10 +2,11 @@
 import type { Deployment, Domain, Rollout, Step } from "../core/types";
 import type { Tone } from "./parts";
 
-export function deploymentState(d: Pick<Deployment, "status" | "outcome">): { text: string; tone: Tone } {
+// deploymentState knows, given the live release, which deployment made it.
+export function deploymentState(d: Pick<Deployment, "status" | "outcome" | "releaseId">, liveReleaseId?: string): { text: string; tone: Tone } {
   switch (d.outcome) {
     case "succeeded":
-      return { text: "Live", tone: "ok" };
+      return { text: d.releaseId && d.releaseId === liveReleaseId ? "Live" : "Succeeded", tone: "ok" };
     case "superseded":
       return { text: "Superseded", tone: "idle" };
     case "rejected":
