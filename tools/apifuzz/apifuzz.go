@@ -62,7 +62,7 @@ func Run(ctx context.Context, opts Options) (Report, error) {
 	if err != nil {
 		return Report{}, err
 	}
-	f := &fuzzer{opts: opts, doc: doc, pool: newPool(opts.Keep), report: Report{Statuses: map[string]map[int]int{}}, seen: map[string]bool{}}
+	f := &fuzzer{opts: opts, doc: doc, pool: newPool(opts.Keep, doc.names()), report: Report{Statuses: map[string]map[int]int{}}, seen: map[string]bool{}}
 	rng := rand.New(rand.NewPCG(opts.Seed, 0))
 	for _, batch := range f.batches(rng) {
 		f.send(ctx, batch)
@@ -172,7 +172,7 @@ func (f *fuzzer) call(ctx context.Context, p plan) {
 	counts[x.status]++
 	f.mu.Unlock()
 	if x.status < 300 {
-		f.pool.learn(x.body)
+		f.pool.learn(x.body, x.header.Get("Location"))
 	}
 	for _, wrong := range f.check(x) {
 		f.problem(p, sent, fmt.Sprintf("%d %s", x.status, wrong), wrong, string(x.body))
@@ -227,72 +227,6 @@ func clip(s string) string {
 		return s[:most] + "…"
 	}
 	return s
-}
-
-// pool is the ids that answers showed, by their prefixes.
-type pool struct {
-	mu   sync.Mutex
-	keep map[string]bool
-	ids  map[string][]string
-}
-
-func newPool(keep []string) *pool {
-	p := &pool{keep: map[string]bool{}, ids: map[string][]string{}}
-	for _, id := range keep {
-		p.keep[id] = true
-		p.add(id)
-	}
-	return p
-}
-
-// anID is what an id looks like wherever it is.
-var anID = regexp.MustCompile(`\b[a-z]{2,5}_[a-z2-7]{26}\b`)
-
-func prefixOf(s string) string {
-	if anID.FindString(s) != s || s == "" {
-		return ""
-	}
-	prefix, _, _ := strings.Cut(s, "_")
-	return prefix
-}
-
-func (p *pool) learn(body []byte) {
-	for _, id := range anID.FindAll(body, 50) {
-		p.add(string(id))
-	}
-}
-
-func (p *pool) add(id string) {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	prefix := prefixOf(id)
-	if known := p.ids[prefix]; !slices.Contains(known, id) {
-		const most = 200
-		if len(known) == most {
-			known = slices.Delete(known, most/4, most/4+1)
-		}
-		p.ids[prefix] = append(known, id)
-	}
-}
-
-// pick gives an id with the prefix; without those to keep when spare, and "" for none.
-func (p *pool) pick(rng *rand.Rand, prefix string, spare bool) string {
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	var can []string
-	for _, id := range p.ids[prefix] {
-		if !spare || !p.keep[id] {
-			can = append(can, id)
-			if p.keep[id] {
-				// What is to stay is also what everything else hangs on.
-				can = append(can, id, id)
-			}
-		}
-	}
-	if len(can) == 0 {
-		return ""
-	}
-	return can[rng.IntN(len(can))]
 }
 
 // strict decodes JSON and refuses what follows it.

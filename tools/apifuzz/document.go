@@ -83,3 +83,19 @@ func (o *operation) body() *media {
 func (o *operation) public() bool {
 	return len(o.Security) == 0 || slices.ContainsFunc(o.Security, func(s map[string][]string) bool { return len(s) == 0 })
 }
+
+// names lists what parameters and the fields of bodies are called.
+func (d *document) names() map[string]bool {
+	names := map[string]bool{}
+	for _, op := range d.operations {
+		for _, p := range op.Parameters {
+			names[p.Name] = true
+		}
+		if body := op.body(); body != nil {
+			for name := range d.resolve(body.Schema).Properties {
+				names[name] = true
+			}
+		}
+	}
+	return names
+}

@@ -252,8 +252,11 @@ func (f *fuzzer) build(p plan, rng *rand.Rand) built {
 			if parameter.Example != nil && len(s.Examples) == 0 {
 				s.Examples = []any{parameter.Example}
 			}
-			r.set(parameter, fmt.Sprint(m.value(&s, 0)))
+			r.set(parameter, fmt.Sprint(m.named(parameter.Name, &s, 0)))
 		}
+	}
+	if rng.IntN(4) != 0 {
+		maps.Copy(r.path, f.pool.place(rng, op.path, m.spare))
 	}
 	if op.RequestBody != nil {
 		r.body = m.body(op)
@@ -292,7 +295,7 @@ func (m maker) alive(v any) any {
 	switch v := v.(type) {
 	case string:
 		if prefix := prefixOf(v); prefix != "" {
-			if id := m.pool.pick(m.rng, prefix, m.spare); id != "" {
+			if id := m.pool.id(m.rng, prefix, m.spare); id != "" {
 				return id
 			}
 		}

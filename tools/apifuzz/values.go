@@ -106,7 +106,7 @@ func (m maker) value(s *schema, depth int) any {
 		object := map[string]any{}
 		for _, name := range slices.Sorted(maps.Keys(s.Properties)) {
 			if slices.Contains(s.Required, name) || m.rng.IntN(3) == 0 {
-				object[name] = m.value(s.Properties[name], depth+1)
+				object[name] = m.named(name, s.Properties[name], depth+1)
 			}
 		}
 		if s.Additional != nil && s.Additional.schema != nil {
@@ -149,6 +149,18 @@ func (m maker) value(s *schema, depth int) any {
 	return "anything"
 }
 
+// named is the value of a field or parameter: at times one that an answer had in a
+// field of the same name.
+func (m maker) named(name string, s *schema, depth int) any {
+	s = m.doc.resolve(s)
+	if s != nil && len(s.Type) == 1 && s.Type[0] == "string" && len(s.Enum) == 0 && m.rng.IntN(3) == 0 {
+		if value := m.pool.value(m.rng, name); value != "" && m.doc.validate(s, value, "") == nil {
+			return value
+		}
+	}
+	return m.value(s, depth)
+}
+
 // text fits a schema of strings: most often an example, or an id that is there.
 func (m maker) text(s *schema) string {
 	if s.Format == "date-time" {
@@ -159,7 +171,7 @@ func (m maker) text(s *schema) string {
 		example = fmt.Sprint(s.Examples[0])
 	}
 	if prefix := prefixOf(example); prefix != "" {
-		if id := m.pool.pick(m.rng, prefix, m.spare); id != "" && m.rng.IntN(8) != 0 {
+		if id := m.pool.id(m.rng, prefix, m.spare); id != "" && m.rng.IntN(8) != 0 {
 			return id
 		}
 		if m.spare {
