@@ -44,6 +44,8 @@ type Limits struct {
 	PathBytes int
 	// BodyTimeout bounds the time a body may take to arrive; 5 minutes.
 	BodyTimeout time.Duration
+	// HeaderTimeout bounds the time a request's head may take to arrive; 10 seconds.
+	HeaderTimeout time.Duration
 	// AnswerTimeout bounds the time an answer may take once the body is there; 1
 	// minute. What is slower than that is hung: the caller gets a 503.
 	AnswerTimeout time.Duration
@@ -67,6 +69,9 @@ func (l Limits) withDefaults() Limits {
 	}
 	if l.BodyTimeout <= 0 {
 		l.BodyTimeout = 5 * time.Minute
+	}
+	if l.HeaderTimeout <= 0 {
+		l.HeaderTimeout = 10 * time.Second
 	}
 	if l.AnswerTimeout <= 0 {
 		l.AnswerTimeout = time.Minute
@@ -213,6 +218,7 @@ func New(opts Options) (*Server, error) {
 	s.registerLogs()
 	s.registerProjects()
 	s.registerProjectSettings()
+	s.registerTransfer()
 	s.registerReleases()
 	s.registerVariables()
 	s.registerDomains()
@@ -287,7 +293,7 @@ func answersHead(path string) bool {
 func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 	server := &http.Server{
 		Handler:           s,
-		ReadHeaderTimeout: 10 * time.Second,
+		ReadHeaderTimeout: s.opts.Limits.HeaderTimeout,
 		IdleTimeout:       2 * time.Minute,
 		MaxHeaderBytes:    64 << 10,
 		// Bodies and answers have deadlines of their own: see deadlines.

@@ -31,7 +31,8 @@ type attempt struct {
 	code     models.Code
 	targets  models.AuditTargets
 	// organizationID is whose log it belongs in when that is not the identity's.
-	organizationID string
+	organizationID     string
+	address, userAgent string
 }
 
 // audit records every change that somebody who is known made, or was refused. It
@@ -44,7 +45,7 @@ func (s *Server) audit(ctx huma.Context, next func(huma.Context)) {
 		return
 	}
 	c := humagin.Unwrap(ctx)
-	a := &attempt{targets: models.AuditTargets{}}
+	a := &attempt{targets: models.AuditTargets{}, address: addressOf(c.Request), userAgent: c.Request.UserAgent()}
 	c.Request = c.Request.WithContext(context.WithValue(c.Request.Context(), attemptKey, a))
 	next(ctx)
 	outcome, record := outcomeOf(c.Writer.Status())
@@ -60,14 +61,13 @@ func (s *Server) audit(ctx huma.Context, next func(huma.Context)) {
 		a.targets["created"] = created
 	}
 	entry := models.AuditBy(a.identity, op.OperationID)
-	entry.Outcome, entry.Targets, entry.UserAgent = outcome, a.targets, c.Request.UserAgent()
+	entry.Outcome, entry.Targets, entry.UserAgent, entry.Address = outcome, a.targets, a.userAgent, a.address
 	if outcome == models.AuditRefused {
 		entry.Code = a.code
 	}
 	if a.organizationID != "" {
 		entry.OrganizationID = &a.organizationID
 	}
-	entry.Address = addressOf(c.Request)
 	entry.RequestID, _ = c.Request.Context().Value(requestIDKey).(string)
 	s.appendAudit(c.Request.Context(), entry)
 }

@@ -69,6 +69,7 @@ var permissions = map[string]access{
 	"get-project":         reading,
 	"change-project":      changing,
 	"delete-project":      governing,
+	"transfer-project":    governing,
 	"stream-project-logs": reading,
 
 	"stream-events": reading,

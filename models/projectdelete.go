@@ -51,7 +51,7 @@ func (s *Store) DeleteProject(ctx context.Context, organizationID, id string, ve
 		if err != nil {
 			return err
 		}
-		if err := checkVersion(p, versions); err != nil {
+		if err := CheckVersion(p, versions); err != nil {
 			return err
 		}
 		if work, err = unfinishedOf(tx, id); err != nil {

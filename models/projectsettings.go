@@ -38,7 +38,7 @@ func (s *Store) ChangeProject(ctx context.Context, organizationID, id string, ch
 		if err != nil {
 			return err
 		}
-		if err := checkVersion(before, versions); err != nil {
+		if err := CheckVersion(before, versions); err != nil {
 			return err
 		}
 		values := map[string]any{}
@@ -70,8 +70,9 @@ func (s *Store) ChangeProject(ctx context.Context, organizationID, id string, ch
 	return row, dbError(err)
 }
 
-// checkVersion holds a locked project against the versions a change is limited to.
-func checkVersion(p Project, versions []int64) error {
+// CheckVersion holds a project against the versions a change is limited to; nil is
+// any. CodePreconditionFailed.
+func CheckVersion(p Project, versions []int64) error {
 	if versions != nil && !slices.Contains(versions, p.Version) {
 		return Errorf(CodePreconditionFailed, "The project has changed since you read it. Read it again and repeat this if it still makes sense.")
 	}
