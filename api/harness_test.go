@@ -38,6 +38,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(temporaltest.Wrap(pgtest.Wra
 type gateway struct {
 	*testing.T
 	server      *api.Server
+	opts        api.Options
 	http        *httptest.Server
 	databaseURL string
 	store       *models.Store
@@ -46,6 +47,7 @@ type gateway struct {
 	owner       models.Identity
 	token       string
 	project     models.Project
+	vault       *webhook.Vault
 
 	mu      sync.Mutex
 	started []models.Deployment
@@ -76,16 +78,18 @@ func newGateway(t *testing.T, change ...func(*api.Options)) *gateway {
 
 	key, err := seal.FromFile(filepath.Join(t.TempDir(), "secret.key"))
 	require.NoError(t, err)
+	g.vault = webhook.NewVault(key)
 	opts := api.Options{
 		Store: g.store, Blobs: g.blobs, Variables: variables.New(g.store, key), Temporal: unreachableTemporal(t), Log: g.logger(), Version: "1.2.3",
 		Start: g.start, BuildQueue: "builds", ActiveTimeout: time.Minute, ParkTimeout: time.Hour,
 		SiteURL: func(worker string) string { return "http://" + worker + ".slipway.test/" }, Domain: "slipway.test",
-		WebhookVault: webhook.NewVault(key), Deliver: g.deliver,
+		WebhookVault: g.vault, Deliver: g.deliver,
 		CheckDomain: g.checkDomain, StartRollout: g.startRollout, CancelRollout: g.cancelRollout, CNAMETarget: "dispatcher.slipway.test",
 	}
 	for _, c := range change {
 		c(&opts)
 	}
+	g.opts = opts
 	g.server, err = api.New(opts)
 	require.NoError(t, err)
 	g.http = httptest.NewServer(g.server)

@@ -46,6 +46,7 @@ func Commands(o Options) []*cobra.Command {
 		p.rolloutCommand(),
 		p.envCommand(),
 		p.domainsCommand(),
+		p.webhooksCommand(),
 		p.retryCommand(),
 		p.abandonCommand(),
 		p.cancelCommand(),

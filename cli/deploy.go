@@ -16,6 +16,7 @@ import (
 // deployFlags are the flags of the deploy command.
 type deployFlags struct {
 	name, domain string
+	commit       string
 	priority     int
 	detach       bool
 	preview      bool
@@ -54,6 +55,7 @@ the command line, 130 after Ctrl-C.`,
 	cmd.Flags().StringVarP(&flags.name, "name", "n", "", "worker name of the project (default: the folder's name)")
 	cmd.Flags().StringVar(&flags.domain, "domain", "", "custom domain that answers with this project")
 	cmd.Flags().BoolVar(&flags.preview, "preview", false, "make the release at an address of its own, without bringing it live")
+	cmd.Flags().StringVar(&flags.commit, "commit", "", "the commit the files are of, 40 or 64 hexadecimal digits; webhooks tell it")
 	cmd.Flags().IntVar(&flags.priority, "priority", 0, "1 (first) to 5 (last); 3 when not given")
 	cmd.Flags().BoolVarP(&flags.detach, "detach", "d", false, "return as soon as the deployment is queued")
 	addConnectionFlags(cmd)
@@ -120,7 +122,7 @@ func (p *program) send(ctx context.Context, client *Client, creds Credentials, f
 	}
 	return client.Deploy(ctx, DeployRequest{
 		ProjectID: project.ID, OrgID: creds.OrganizationID, UserID: creds.UserID,
-		CustomDomain: flags.domain, Priority: flags.priority, Preview: flags.preview, Files: source.References(),
+		CustomDomain: flags.domain, Priority: flags.priority, Preview: flags.preview, Commit: flags.commit, Files: source.References(),
 	}, rand.Text())
 }
 

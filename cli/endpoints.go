@@ -65,6 +65,8 @@ type DeployRequest struct {
 	Priority int `json:"priority,omitempty"`
 	// Preview makes the release without bringing it live.
 	Preview bool `json:"preview,omitempty"`
+	// Commit is the commit the files are of, for events and commit statuses.
+	Commit string `json:"commit,omitempty"`
 	// Files are the whole source; the API has their bytes already.
 	Files []FileReference `json:"files"`
 }

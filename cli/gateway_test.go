@@ -40,6 +40,8 @@ type gateway struct {
 	owner   models.Identity
 	outcome models.Outcome
 	work    sync.WaitGroup
+	// delivers stands in for the workflow of a delivery.
+	delivers func(models.Delivery) error
 }
 
 // newGateway starts one and makes it the API of whatever runs next.
@@ -66,7 +68,7 @@ func newGateway(t *testing.T) *gateway {
 		Store: g.store, Blobs: g.blobs, Variables: variables.New(g.store, key), Temporal: unreachableTemporal(t), Log: log, Version: "test",
 		Start: g.start, BuildQueue: "builds", ActiveTimeout: time.Minute, ParkTimeout: time.Hour,
 		SiteURL: func(worker string) string { return "http://" + worker + ".slipway.test/" }, Domain: "slipway.test", CNAMETarget: "dispatcher.slipway.test",
-		WebhookVault: webhook.NewVault(key), Deliver: func(_ context.Context, d models.Delivery) (string, error) { return "run-" + d.ID, nil },
+		WebhookVault: webhook.NewVault(key), Deliver: func(_ context.Context, d models.Delivery) (string, error) { return "run-" + d.ID, g.delivers(d) },
 		CheckDomain:  func(_ context.Context, d models.Domain) (string, error) { return "run-" + d.ID, nil },
 		StartRollout: func(_ context.Context, r models.Rollout) (string, error) { return "run-" + r.ID, nil },
 		CancelRollout: func(ctx context.Context, id string) error {

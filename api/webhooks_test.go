@@ -1,0 +1,216 @@
+package api_test
+
+import (
+	"net/http"
+	"net/netip"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/slipwayhq/slipway/api"
+	"github.com/slipwayhq/slipway/models"
+	"github.com/slipwayhq/slipway/webhook"
+)
+
+func (g *gateway) newWebhook(body map[string]any) api.NewWebhook {
+	g.Helper()
+	var hook api.NewWebhook
+	got := g.do("POST", "/webhooks", body)
+	got.into(http.StatusCreated, &hook)
+	require.Equal(g, "/webhooks/"+hook.ID, got.header.Get("Location"))
+	return hook
+}
+
+func TestWebhooks_areMadeSeenChangedAndRemoved(t *testing.T) {
+	g := newGateway(t)
+	made := g.newWebhook(map[string]any{"url": "https://Example.com/hook?key=hidden", "events": []string{"domain.*", "deployment.failed", "domain.*"}})
+	require.Regexp(t, `^whsec_[A-Za-z0-9+/]{43}=$`, made.Secret)
+	require.Equal(t, "https://example.com/hook?…", made.URL)
+	require.Equal(t, []string{"deployment.failed", "domain.*"}, made.Events)
+	require.Equal(t, models.WebhookStandard, made.Format)
+	require.True(t, made.Enabled)
+	second := g.newWebhook(map[string]any{"url": "https://hooks.slack.com/services/T0/B0/hidden", "format": "slack", "projectId": g.project.ID})
+	require.Empty(t, second.Secret)
+	require.Equal(t, "https://hooks.slack.com/…", second.URL)
+	require.Equal(t, []string{"*"}, second.Events)
+
+	got := g.do("GET", "/webhooks?limit=1", nil)
+	var list api.WebhookList
+	got.into(200, &list)
+	require.Equal(t, second.ID, list.Items[0].ID)
+	g.do("GET", "/webhooks?cursor="+list.NextCursor, nil).into(200, &list)
+	require.Equal(t, made.ID, list.Items[0].ID)
+	g.do("GET", "/webhooks?projectId="+g.project.ID, nil).into(200, &list)
+	require.Len(t, list.Items, 1)
+	for _, path := range []string{"/webhooks", "/webhooks/" + made.ID, "/webhooks/" + second.ID} {
+		require.NotContains(t, string(g.do("GET", path, nil).body), "hidden")
+		require.NotContains(t, string(g.do("GET", path, nil).body), "whsec_")
+	}
+
+	var changed api.Webhook
+	g.do("PATCH", "/webhooks/"+made.ID, map[string]any{"enabled": false}).into(200, &changed)
+	require.False(t, changed.Enabled)
+	require.Equal(t, made.Events, changed.Events)
+	require.Equal(t, made.URL, changed.URL)
+	g.do("PATCH", "/webhooks/"+made.ID, map[string]any{"url": "https://example.org/", "events": []string{"*"}}).into(200, &changed)
+	require.Equal(t, "https://example.org/", changed.URL)
+	require.False(t, changed.Enabled)
+
+	require.Equal(t, http.StatusNoContent, g.do("DELETE", "/webhooks/"+made.ID, nil).status)
+	g.do("DELETE", "/webhooks/"+made.ID, nil).failed(models.CodeWebhookNotFound)
+	g.do("GET", "/webhooks/"+made.ID, nil).failed(models.CodeWebhookNotFound)
+	require.NotContains(t, g.log.String(), "hidden")
+	require.NotContains(t, g.log.String(), made.Secret)
+}
+
+func TestWebhooks_refuseWhatTheyCannotBe(t *testing.T) {
+	g := newGateway(t)
+	for _, address := range []string{
+		"http://example.com/", "https://127.0.0.1/", "https://0x7f.1/", "https://[::ffff:127.0.0.1]/", "https://2130706433/", "https://localhost/",
+		"https://user@example.com/", "https://example.com:0/", "https://169.254.169.254/", "nonsense",
+	} {
+		g.do("POST", "/webhooks", map[string]any{"url": address}).refuses("url", "must")
+	}
+	ok := "https://example.com/"
+	g.do("POST", "/webhooks", map[string]any{"url": ok, "events": []string{"deployment.*", "x.*"}}).refuses("events", "no event")
+	g.do("POST", "/webhooks", map[string]any{"url": ok, "events": []string{}}).refuses("events", "empty")
+	g.do("POST", "/webhooks", map[string]any{"url": ok, "format": "xml"}).failed(models.CodeValidation)
+	g.do("POST", "/webhooks", map[string]any{"url": ok, "token": "t"}).refuses("token", "github")
+	g.do("POST", "/webhooks", map[string]any{"url": ok, "format": "github"}).refuses("url", "{sha}")
+	g.do("POST", "/webhooks", map[string]any{"url": ok, "format": "github", "token": "a\nb"}).failed(models.CodeValidation)
+	g.do("POST", "/webhooks", map[string]any{"url": "https://example.com/" + strings.Repeat("ü", 2000)}).failed(models.CodeValidation)
+	g.do("POST", "/webhooks", map[string]any{"url": ok, "projectId": models.NewID(models.PrefixProject)}).failed(models.CodeProjectNotFound)
+	for _, field := range []string{"id", "organizationId", "enabled", "secret", "sealed", "disabledReason"} {
+		g.do("POST", "/webhooks", map[string]any{"url": ok, field: "x"}).failed(models.CodeValidation)
+	}
+	hook := g.newWebhook(map[string]any{"url": "https://api.github.com/repos/acme/shop/statuses/{sha}", "format": "github", "token": "hidden"})
+	g.do("PATCH", "/webhooks/"+hook.ID, map[string]any{"url": ok}).refuses("url", "{sha}")
+	g.do("POST", "/webhooks/"+hook.ID+"/rotate-secret", nil).failed(models.CodeConflict)
+	g.do("POST", "/webhooks/"+hook.ID+"/test", nil).failed(models.CodeConflict)
+	for _, id := range []string{"x", "whk_x", models.NewID(models.PrefixWebhook), "whk_" + strings.Repeat("a", 26) + "'--"} {
+		g.do("GET", "/webhooks/"+id, nil).failed(models.CodeWebhookNotFound)
+	}
+}
+
+func TestWebhooks_belongToTheirOrganization(t *testing.T) {
+	g := newGateway(t)
+	hook := g.newWebhook(map[string]any{"url": "https://example.com/"})
+	var ping api.Delivery
+	g.do("POST", "/webhooks/"+hook.ID+"/test", nil).into(http.StatusCreated, &ping)
+	_, foreign := g.newOwner("foreign@example.com")
+	as := header{"Authorization": "Bearer " + foreign}
+	path := "/webhooks/" + hook.ID
+	for _, call := range [][2]string{
+		{"GET", path}, {"DELETE", path}, {"POST", path + "/rotate-secret"}, {"POST", path + "/test"}, {"GET", path + "/deliveries"},
+		{"GET", path + "/deliveries/" + ping.ID}, {"POST", path + "/deliveries/" + ping.ID + "/redeliver"},
+	} {
+		g.do(call[0], call[1], nil, as).failed(models.CodeWebhookNotFound)
+	}
+	g.do("PATCH", path, map[string]any{"enabled": false}, as).failed(models.CodeWebhookNotFound)
+	var list api.WebhookList
+	g.do("GET", "/webhooks", nil, as).into(200, &list)
+	require.Empty(t, list.Items)
+	other := g.newWebhook(map[string]any{"url": "https://example.org/"})
+	g.do("GET", "/webhooks/"+other.ID+"/deliveries/"+ping.ID, nil).failed(models.CodeDeliveryNotFound)
+}
+
+func TestWebhooks_replaceASecretAndKeepTheOneBeforeForADay(t *testing.T) {
+	g := newGateway(t)
+	made := g.newWebhook(map[string]any{"url": "https://example.com/"})
+	var secret api.WebhookSecret
+	g.do("POST", "/webhooks/"+made.ID+"/rotate-secret", nil).into(200, &secret)
+	require.NotEqual(t, made.Secret, secret.Secret)
+	require.WithinDuration(t, time.Now().Add(24*time.Hour), secret.PreviousValidUntil, time.Minute)
+	row, err := g.store.Webhook(t.Context(), g.owner.OrganizationID, made.ID)
+	require.NoError(t, err)
+	credentials, err := g.vault.Open(row)
+	require.NoError(t, err)
+	require.Equal(t, made.Secret, credentials.Previous)
+	require.Equal(t, secret.Secret, credentials.Secret)
+	require.Equal(t, "https://example.com/", credentials.URL)
+}
+
+func TestDeliveries_areSeenAndSentAgain(t *testing.T) {
+	g := newGateway(t)
+	hook := g.newWebhook(map[string]any{"url": "https://example.com/"})
+	path := "/webhooks/" + hook.ID
+	var ping api.Delivery
+	got := g.do("POST", path+"/test", nil)
+	got.into(http.StatusCreated, &ping)
+	require.Equal(t, path+"/deliveries/"+ping.ID, got.header.Get("Location"))
+	require.Equal(t, models.EventPing, ping.Event)
+	require.Equal(t, models.DeliveryPending, ping.Status)
+	require.NoError(t, g.store.RecordAttempt(t.Context(), models.RecordedAttempt{
+		Attempt:       models.Attempt{DeliveryID: ping.ID, Status: 500, DurationMS: 12, Answer: "no", Error: "The receiver answered 500 Internal Server Error."},
+		DeliveryState: models.DeliveryState{Status: models.DeliveryFailed},
+	}))
+	var detail api.DeliveryDetail
+	g.do("GET", path+"/deliveries/"+ping.ID, nil).into(200, &detail)
+	require.Equal(t, models.DeliveryFailed, detail.Status)
+	require.Equal(t, 500, detail.LastStatus)
+	require.Equal(t, "ping", detail.Payload.Type)
+	require.Equal(t, hook.ID, detail.Payload.Data["webhookId"])
+	require.Equal(t, "no", detail.AttemptLog[0].Answer)
+	require.Equal(t, int64(12), detail.AttemptLog[0].DurationMS)
+
+	var again api.Delivery
+	g.do("POST", path+"/deliveries/"+ping.ID+"/redeliver", nil).into(200, &again)
+	require.Equal(t, models.DeliveryPending, again.Status)
+	require.Nil(t, again.FinishedAt)
+	require.Len(t, g.delivered, 2)
+	require.Equal(t, ping.ID, g.delivered[1].ID)
+	g.do("POST", path+"/deliveries/"+models.NewID(models.PrefixDelivery)+"/redeliver", nil).failed(models.CodeDeliveryNotFound)
+
+	var list api.DeliveryList
+	g.do("POST", path+"/test", nil)
+	g.do("GET", path+"/deliveries?limit=1", nil).into(200, &list)
+	require.NotEqual(t, ping.ID, list.Items[0].ID)
+	g.do("GET", path+"/deliveries?cursor="+list.NextCursor, nil).into(200, &list)
+	require.Equal(t, ping.ID, list.Items[0].ID)
+	g.do("GET", path+"/deliveries?status=failed", nil).into(200, &list)
+	require.Empty(t, list.Items)
+	g.do("GET", path+"/deliveries?status=lost", nil).failed(models.CodeValidation)
+
+	g.do("PATCH", path, map[string]any{"enabled": false})
+	g.do("POST", path+"/test", nil).failed(models.CodeConflict)
+	g.do("POST", path+"/deliveries/"+ping.ID+"/redeliver", nil).failed(models.CodeConflict)
+}
+
+func TestWebhooks_mayLeadToWhereTheOperatorAllows(t *testing.T) {
+	g := newGateway(t, func(o *api.Options) {
+		o.WebhookRules = webhook.Rules{AllowPrivate: []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}}
+	})
+	require.Equal(t, "http://127.0.0.1:9999/", g.newWebhook(map[string]any{"url": "http://127.0.0.1:9999"}).URL)
+	g.do("POST", "/webhooks", map[string]any{"url": "http://10.0.0.1/"}).refuses("url", "public internet")
+}
+
+func TestWebhooks_areEnabledAgainWithoutTheirPast(t *testing.T) {
+	g := newGateway(t)
+	hook := g.newWebhook(map[string]any{"url": "https://example.com/"})
+	_, err := g.store.ChangeWebhook(t.Context(), g.owner.OrganizationID, hook.ID, func(w *models.Webhook) error {
+		at := time.Now().UTC().Add(-models.WebhookPatience)
+		w.Enabled, w.DisabledReason, w.FailingSince = false, "No delivery has arrived.", &at
+		return nil
+	})
+	require.NoError(t, err)
+	var row api.Webhook
+	g.do("GET", "/webhooks/"+hook.ID, nil).into(200, &row)
+	require.NotEmpty(t, row.DisabledReason)
+	require.NotNil(t, row.FailingSince)
+	row = api.Webhook{}
+	g.do("PATCH", "/webhooks/"+hook.ID, map[string]any{"enabled": true}).into(200, &row)
+	require.True(t, row.Enabled)
+	require.Empty(t, row.DisabledReason)
+	require.Nil(t, row.FailingSince)
+}
+
+func TestDeploy_saysWhichCommitItIsOf(t *testing.T) {
+	g := newGateway(t)
+	const commit = "8f70b34c1d2e3f405162738495a6b7c8d9e0f1a2"
+	require.Contains(t, string(g.deploy(map[string]any{"commit": commit}).Input), commit)
+	for _, wrong := range []string{"main", commit[1:], strings.ToUpper(commit), commit + "/../x"} {
+		g.do("POST", "/deploy", g.deployBody(map[string]any{"commit": wrong})).failed(models.CodeValidation)
+	}
+}
