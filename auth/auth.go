@@ -193,7 +193,7 @@ func (a *Auth) serve(w http.ResponseWriter, r *http.Request) {
 	switch {
 	case !ok:
 		a.writeError(w, r, refuse(http.StatusNotFound, "NOT_FOUND", "There is no such route below "+Prefix+"."))
-	case r.Method != route.method && !(r.Method == http.MethodHead && route.method == http.MethodGet):
+	case r.Method != route.method:
 		header.Set("Allow", route.method)
 		a.writeError(w, r, refuse(http.StatusMethodNotAllowed, "METHOD_NOT_ALLOWED", "This route answers "+route.method+"."))
 	default:

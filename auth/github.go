@@ -144,7 +144,7 @@ func (a *Auth) callback(w http.ResponseWriter, r *http.Request) error {
 	if code != "" {
 		return fail(code)
 	}
-	if _, err := a.begin(w, r, user.ID, true); err != nil {
+	if _, err := a.begin(w, r, user, true); err != nil {
 		return err
 	}
 	if made && j.NewPersonURL != "" {

@@ -2,6 +2,7 @@ package auth
 
 import (
 	"context"
+	"encoding/json"
 	"net/http"
 	"time"
 
@@ -192,7 +193,7 @@ func (a *Auth) changePassword(w http.ResponseWriter, r *http.Request) error {
 		if err := a.store.EndSessions(r.Context(), user.ID, session.ID); err != nil {
 			return err
 		}
-		token, err := a.begin(w, r, user.ID, session.Remembered)
+		token, err := a.begin(w, r, user, session.Remembered)
 		if err != nil {
 			return err
 		}
@@ -220,20 +221,26 @@ func (a *Auth) updateUser(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	var body struct {
-		Name  *string `json:"name"`
-		Image *string `json:"image"`
-		Email any     `json:"email"`
+		Name  *string         `json:"name"`
+		Image json.RawMessage `json:"image"`
+		Email any             `json:"email"`
 	}
 	if err := decode(r, &body); err != nil {
 		return err
 	}
+	var image *string
+	if body.Image != nil {
+		// null removes it.
+		image = new(string)
+		if err := json.Unmarshal(body.Image, image); err != nil || !saneImage(*image) {
+			return invalid("image", "expected an https address")
+		}
+	}
 	switch {
 	case body.Email != nil:
 		return refuse(http.StatusBadRequest, "EMAIL_CAN_NOT_BE_UPDATED", "Email can not be updated")
-	case body.Name == nil && body.Image == nil:
+	case body.Name == nil && image == nil:
 		return refuse(http.StatusBadRequest, "NO_FIELDS_TO_UPDATE", "No fields to update")
-	case body.Image != nil && !saneImage(*body.Image):
-		return invalid("image", "expected an https address")
 	}
 	if body.Name != nil {
 		name, ok := shownName(*body.Name)
@@ -242,7 +249,7 @@ func (a *Auth) updateUser(w http.ResponseWriter, r *http.Request) error {
 		}
 		body.Name = &name
 	}
-	if _, err := a.store.UpdateUser(r.Context(), session.UserID, body.Name, body.Image); err != nil {
+	if _, err := a.store.UpdateUser(r.Context(), session.UserID, body.Name, image); err != nil {
 		return err
 	}
 	return done(w)

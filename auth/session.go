@@ -63,7 +63,7 @@ func (a *Auth) needUser(r *http.Request) (models.Session, models.User, error) {
 
 // begin signs a person in with a new token, whatever the browser had before,
 // which ends: nobody who planted a token gets in with it.
-func (a *Auth) begin(w http.ResponseWriter, r *http.Request, userID string, remembered bool) (token string, err error) {
+func (a *Auth) begin(w http.ResponseWriter, r *http.Request, user models.User, remembered bool) (token string, err error) {
 	before, err := a.store.SessionsByToken(r.Context(), a.tokens(r))
 	if err != nil {
 		return "", err
@@ -73,7 +73,7 @@ func (a *Auth) begin(w http.ResponseWriter, r *http.Request, userID string, reme
 		ttl, maxAge = min(ttl, briefTTL), 0
 	}
 	_, token, err = a.store.CreateSession(r.Context(), models.Session{
-		UserID: userID, IPAddress: clientaddr.String(a.addresses.Of(r)), UserAgent: printable(r.UserAgent(), 256), Remembered: remembered, ExpiresAt: time.Now().UTC().Add(ttl),
+		UserID: user.ID, IPAddress: clientaddr.String(a.addresses.Of(r)), UserAgent: printable(r.UserAgent(), 256), Remembered: remembered, ExpiresAt: time.Now().UTC().Add(ttl),
 	})
 	if err != nil {
 		return "", err
@@ -84,6 +84,7 @@ func (a *Auth) begin(w http.ResponseWriter, r *http.Request, userID string, reme
 		}
 	}
 	a.setCookie(w, SessionCookie, token, maxAge)
+	a.markKnown(w, user.Email)
 	return token, nil
 }
 
@@ -148,11 +149,7 @@ func shownSession(s models.Session) sessionBody {
 func (a *Auth) getSession(w http.ResponseWriter, r *http.Request) error {
 	session, user, err := a.needUser(r)
 	if isUnauthorized(err) {
-		if len(r.CookiesNamed(a.cookieName(SessionCookie))) > 0 {
-			a.clearCookie(w, SessionCookie)
-		}
-		writeJSON(w, http.StatusOK, nil)
-		return nil
+		return a.nobody(w, r)
 	}
 	if err != nil {
 		return err
@@ -164,6 +161,16 @@ func (a *Auth) getSession(w http.ResponseWriter, r *http.Request) error {
 		Session sessionBody `json:"session"`
 		User    userBody    `json:"user"`
 	}{shownSession(session), shownUser(user)})
+	return nil
+}
+
+// nobody answers that nobody is signed in. A cookie that is of no use any more is
+// removed; of several the one that is ours may go and the planted one stay.
+func (a *Auth) nobody(w http.ResponseWriter, r *http.Request) error {
+	if len(r.CookiesNamed(a.cookieName(SessionCookie))) == 1 {
+		a.clearCookie(w, SessionCookie)
+	}
+	writeJSON(w, http.StatusOK, nil)
 	return nil
 }
 

@@ -2,9 +2,11 @@ package auth
 
 import (
 	"net/http"
+	"strings"
 	"time"
 
 	"github.com/slipwayhq/slipway/clientaddr"
+	"github.com/slipwayhq/slipway/models"
 	"github.com/slipwayhq/slipway/ratelimit"
 )
 
@@ -61,7 +63,7 @@ func (a *Auth) signInEmail(w http.ResponseWriter, r *http.Request) error {
 			return err
 		}
 	}
-	token, err := a.begin(w, r, user.ID, body.RememberMe == nil || *body.RememberMe)
+	token, err := a.begin(w, r, user, body.RememberMe == nil || *body.RememberMe)
 	if err != nil {
 		return err
 	}
@@ -89,13 +91,17 @@ func (a *Auth) rehash(r *http.Request, userID, password string) error {
 // limitSignIn bounds attempts from a network, on an account from a network, and
 // on an account from everywhere. The second is what a guesser meets first, so
 // that the owner of the account still gets in from elsewhere; the third, ten
-// times as wide, is for one who has many addresses.
+// times as wide, is for one who has many addresses. It does not count where the
+// owner has been signed in before: those browsers have a bound of their own.
 func (a *Auth) limitSignIn(r *http.Request, email string) error {
 	from := a.network(r)
 	if err := a.take(r.Context(), "sign-in address "+from, ratelimit.PerMinute(a.opts.Rates.SignInAddress)); err != nil {
 		return err
 	}
 	account := a.opaque(email)
+	if known := a.knownAs(r, account); known != "" {
+		return a.take(r.Context(), "sign-in browser "+known, ratelimit.PerMinute(a.opts.Rates.SignInAccount))
+	}
 	if err := a.take(r.Context(), "sign-in account "+account+" "+from, ratelimit.PerMinute(a.opts.Rates.SignInAccount)); err != nil {
 		return err
 	}
@@ -107,6 +113,28 @@ func (a *Auth) network(r *http.Request) string { return clientaddr.Network(a.add
 
 // opaque names an address in the limiter's rows without giving it away.
 func (a *Auth) opaque(email string) string { return a.signature("address " + email)[:22] }
+
+// knownCookie says that somebody has signed in to an account in this browser; it
+// signs nobody in.
+const (
+	knownCookie = "better-auth.known"
+	knownTTL    = 365 * 24 * time.Hour
+)
+
+func (a *Auth) markKnown(w http.ResponseWriter, email string) {
+	a.setCookie(w, knownCookie, a.opaque(email)+":"+models.NewSecret("")[:16], knownTTL)
+}
+
+// knownAs is the name of a browser that the account was signed in to, "" for one
+// that it was not.
+func (a *Auth) knownAs(r *http.Request, account string) string {
+	for _, value := range a.signedCookies(r, knownCookie) {
+		if name, ok := strings.CutPrefix(value, account+":"); ok {
+			return name
+		}
+	}
+	return ""
+}
 
 // limitAddress bounds what may be done without an account from a network.
 func (a *Auth) limitAddress(r *http.Request, what string) error {

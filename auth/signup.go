@@ -68,7 +68,7 @@ func (a *Auth) signUpEmail(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	token, err := a.begin(w, r, made.ID, body.RememberMe == nil || *body.RememberMe)
+	token, err := a.begin(w, r, made, body.RememberMe == nil || *body.RememberMe)
 	if err != nil {
 		return err
 	}

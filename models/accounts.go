@@ -113,9 +113,15 @@ func (s *Store) LinkAccount(ctx context.Context, userID, provider, accountID str
 	return dbError(taken(s.with(ctx).Create(&row).Error))
 }
 
-// SetPassword gives a user a password, or another one.
+// SetPassword gives a user a password, or another one. Links to a new password
+// that were mailed before are of no use any more.
 func (s *Store) SetPassword(ctx context.Context, userID, hash string) error {
-	return dbError(setPassword(s.with(ctx), userID, hash))
+	return dbError(s.with(ctx).Transaction(func(tx *gorm.DB) error {
+		if err := setPassword(tx, userID, hash); err != nil {
+			return err
+		}
+		return tx.Exec("DELETE FROM verifications WHERE user_id = ?", userID).Error
+	}))
 }
 
 func setPassword(tx *gorm.DB, userID, hash string) error {
