@@ -1,9 +1,12 @@
 package api_test
 
 import (
+	"context"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/stretchr/testify/require"
@@ -193,4 +196,35 @@ func (g *gateway) rowsOf(p models.Project, known ...string) map[string]int {
 		}
 	}
 	return found
+}
+
+func TestProject_deletedStopsItsWorkflows(t *testing.T) {
+	g, c, queue := newTemporalGateway(t)
+	var broken atomic.Bool
+	broken.Store(true)
+	w := runWorker(g, c, queue, &broken)
+	defer w.Stop()
+	parked := g.deploy(nil)
+	g.await(parked.ID, func(st models.Status) bool { return st.Outcome == models.OutcomeDeadLetter })
+	broken.Store(false)
+	running := g.deploy(nil)
+	g.await(running.ID, func(st models.Status) bool { return st.Steps.Validate.Status == models.StepInProgress })
+
+	a := g.do("DELETE", "/projects/"+g.project.ID+"?confirm=shop", nil)
+	require.Equal(t, 204, a.status, "%s", a.body)
+	for _, id := range []string{parked.ID, running.ID} {
+		ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+		defer cancel()
+		err := c.GetWorkflow(ctx, id, "").Get(ctx, nil)
+		require.NoError(t, ctx.Err(), "the workflow of %s goes on", id)
+		require.Error(t, err) // canceled
+		g.do("GET", "/deployments/"+id, nil).failed(models.CodeDeploymentNotFound)
+	}
+}
+
+func TestProject_isNotDeletedWhenItsWorkCannotBeStopped(t *testing.T) {
+	g := newGateway(t) // its Temporal is not there
+	g.deploy(nil)
+	g.do("DELETE", "/projects/"+g.project.ID+"?confirm=shop", nil).failed(models.CodeQueue)
+	require.Equal(t, 200, g.do("GET", "/projects/"+g.project.ID, nil).status)
 }
