@@ -112,6 +112,9 @@ func (s *Server) failure(ctx context.Context, err error) *Error {
 	return answer
 }
 
+// leftoverTime is how long the rest of a body may take that nobody will read.
+const leftoverTime = time.Second
+
 // writeError ends a request that no huma handler answers.
 func (s *Server) writeError(c *gin.Context, err error) {
 	answer := s.failure(c.Request.Context(), err)
@@ -119,6 +122,10 @@ func (s *Server) writeError(c *gin.Context, err error) {
 		if c.Writer.Header().Get(name) == "" {
 			c.Writer.Header()[name] = values
 		}
+	}
+	if c.Request.ContentLength != 0 {
+		// net/http reads what is left of a body before it answers.
+		_ = http.NewResponseController(c.Writer).SetReadDeadline(time.Now().Add(leftoverTime))
 	}
 	c.AbortWithStatusJSON(answer.GetStatus(), answer)
 }

@@ -194,25 +194,3 @@ func TestRequestId_isKeptWhenSaneAndInTheLog(t *testing.T) {
 	}
 	require.NotContains(t, g.log.String(), g.token)
 }
-
-func TestCORS_letsOnlyThisMachineInUnlessTold(t *testing.T) {
-	g := newGateway(t)
-	preflight := func(g *gateway, origin string) answer {
-		return g.do("OPTIONS", "/deploy", nil, header{"Authorization": "", "Origin": origin, "Access-Control-Request-Method": "POST"})
-	}
-	for _, origin := range []string{"http://localhost:5173", "http://127.0.0.1:80", "http://localhost"} {
-		a := preflight(g, origin)
-		require.Equal(t, 204, a.status)
-		require.Equal(t, origin, a.header.Get("Access-Control-Allow-Origin"))
-		require.Contains(t, a.header.Get("Access-Control-Allow-Headers"), "Authorization")
-		require.Empty(t, a.header.Get("Access-Control-Allow-Credentials"))
-		require.Equal(t, origin, g.do("GET", "/projects", nil, header{"Origin": origin}).header.Get("Access-Control-Allow-Origin"))
-	}
-	for _, origin := range []string{"http://shop.localhost:3005", "https://evil.example", "null", "http://localhost.evil.example"} {
-		require.Empty(t, preflight(g, origin).header.Get("Access-Control-Allow-Origin"), origin)
-		require.Empty(t, g.do("GET", "/projects", nil, header{"Origin": origin}).header.Get("Access-Control-Allow-Origin"))
-	}
-	told := newGateway(t, func(o *api.Options) { o.Origins = []string{"https://app.example"} })
-	require.Equal(t, 204, preflight(told, "https://app.example").status)
-	require.Empty(t, preflight(told, "http://localhost:5173").header.Get("Access-Control-Allow-Origin"))
-}

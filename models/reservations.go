@@ -35,12 +35,16 @@ func reserve(tx *gorm.DB, organizationID, deploymentID string, builds bool) erro
 	if err != nil {
 		return err
 	}
-	made := tx.Exec(`INSERT INTO quota_reservations (deployment_id, organization_id, period_start) VALUES (?, ?, ?)
-		ON CONFLICT (deployment_id) DO NOTHING`, deploymentID, organizationID, q.PeriodStart)
-	if made.Error != nil || made.RowsAffected == 0 {
-		return made.Error
+	var reserved int64
+	if err := tx.Table("quota_reservations").Where("deployment_id = ?", deploymentID).Count(&reserved).Error; err != nil || reserved > 0 {
+		return err
 	}
 	if err := q.admitDeployment(tx, builds); err != nil {
+		return err
+	}
+	err = tx.Exec("INSERT INTO quota_reservations (deployment_id, organization_id, period_start) VALUES (?, ?, ?)",
+		deploymentID, organizationID, q.PeriodStart).Error
+	if err != nil {
 		return err
 	}
 	return tx.Exec("UPDATE organizations SET deployments_used = deployments_used + 1 WHERE id = ?", organizationID).Error
