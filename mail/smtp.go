@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"net/mail"
+	"slices"
 	"strconv"
 	"time"
 
@@ -15,8 +16,11 @@ import (
 
 // smtp hands letters to a mail server (RFC 5321), one connection each.
 type smtp struct {
-	client func() (*gomail.Client, error)
-	from   *mail.Address
+	host     string
+	settings []gomail.Option
+	// tls says that the connection begins with TLS; the client then dials itself.
+	tls  bool
+	from *mail.Address
 }
 
 func newSMTP(opts Options, from *mail.Address) (*smtp, error) {
@@ -37,9 +41,8 @@ func newSMTP(opts Options, from *mail.Address) (*smtp, error) {
 	if opts.SMTPUser != "" {
 		settings = append(settings, gomail.WithSMTPAuth(gomail.SMTPAuthAutoDiscover), gomail.WithUsername(opts.SMTPUser), gomail.WithPassword(opts.SMTPPassword))
 	}
-	s := &smtp{client: func() (*gomail.Client, error) { return gomail.NewClient(host, settings...) }, from: from}
-	_, err = s.client()
-	return s, err
+	_, err = gomail.NewClient(host, settings...)
+	return &smtp{host: host, settings: settings, tls: opts.SMTPTLS == "tls", from: from}, err
 }
 
 // Send implements Sender.
@@ -51,7 +54,24 @@ func (s *smtp) Send(ctx context.Context, m Message) error {
 	if err != nil {
 		return err
 	}
-	client, err := s.client()
+	settings := s.settings
+	if !s.tls {
+		// The client leaves a connection open whose server it does not want.
+		var opened []net.Conn
+		defer func() {
+			for _, conn := range opened {
+				_ = conn.Close()
+			}
+		}()
+		settings = append(slices.Clone(settings), gomail.WithDialContextFunc(func(ctx context.Context, network, address string) (net.Conn, error) {
+			conn, err := new(net.Dialer).DialContext(ctx, network, address)
+			if err == nil {
+				opened = append(opened, conn)
+			}
+			return conn, err
+		}))
+	}
+	client, err := gomail.NewClient(s.host, settings...)
 	if err != nil {
 		return err
 	}
