@@ -167,8 +167,8 @@ func (m *measures) collectAnswers(out chan<- prometheus.Metric, class int, name 
 		nanos += s.nanos[class].Load()
 	}
 	for status, n := range answers {
-		// The statuses there were, and the two that are looked for.
-		if n > 0 || status == 2 || status == 5 {
+		// The statuses there were, and failures, so that the first one is an increase.
+		if n > 0 || status == 5 {
 			out <- prometheus.MustNewConstMetric(requestsDesc, prometheus.CounterValue, float64(n), name, statusClassNames[status])
 		}
 	}
