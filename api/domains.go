@@ -28,9 +28,10 @@ type DNSRecord struct {
 	Purpose string `json:"purpose" doc:"What it is for" example:"leads visitors here"`
 }
 
-// DomainList is all domains of a project.
+// DomainList is one page of a project's domains.
 type DomainList struct {
-	Items []Domain `json:"items" nullable:"false" doc:"By host"`
+	Items      []Domain `json:"items" nullable:"false" doc:"By host"`
+	NextCursor string   `json:"nextCursor,omitempty" doc:"Pass it as cursor for the next page; not there on the last"`
 }
 
 // DomainRequest is the body of POST /projects/{id}/domains.
@@ -54,6 +55,11 @@ type domainInput struct {
 }
 
 type domainOutput struct{ Body Domain }
+
+type domainsInput struct {
+	NamePaging
+	ID string `path:"id" maxLength:"64" doc:"Project id" example:"prj_3kq5q2n7d4v6x2y7z3a4b5c6d7"`
+}
 
 type domainsOutput struct{ Body DomainList }
 
@@ -126,13 +132,17 @@ func (s *Server) lookAt(ctx context.Context, row models.Domain) error {
 	return s.opts.Store.MarkDomainStarted(ctx, row.ID, runID)
 }
 
-func (s *Server) domains(ctx context.Context, in *projectInput) (*domainsOutput, error) {
+func (s *Server) domains(ctx context.Context, in *domainsInput) (*domainsOutput, error) {
 	project, err := s.projectOf(ctx, in.ID)
 	if err != nil {
 		return nil, err
 	}
 	rows, err := s.opts.Store.Domains(ctx, project.ID)
-	list := DomainList{Items: make([]Domain, 0, len(rows))}
+	if err != nil {
+		return nil, err
+	}
+	rows, next, err := pageByName(rows, in.NamePaging, func(d models.Domain) string { return d.Host })
+	list := DomainList{Items: make([]Domain, 0, len(rows)), NextCursor: next}
 	for _, row := range rows {
 		list.Items = append(list.Items, s.domainView(row))
 	}

@@ -17,9 +17,10 @@ type Variable struct {
 	UpdatedAt time.Time `json:"updatedAt" doc:"When it was last set"`
 }
 
-// VariableList is all variables of a project.
+// VariableList is one page of a project's variables.
 type VariableList struct {
-	Items []Variable `json:"items" nullable:"false" doc:"By name"`
+	Items      []Variable `json:"items" nullable:"false" doc:"By name"`
+	NextCursor string     `json:"nextCursor,omitempty" doc:"Pass it as cursor for the next page; not there on the last"`
 }
 
 // VariableValue is one variable in a request.
@@ -32,7 +33,7 @@ type VariableValue struct {
 // VariablesRequest is the body of PATCH /projects/{id}/variables.
 type VariablesRequest struct {
 	Set    []VariableValue `json:"set,omitempty" maxItems:"128" doc:"Variables to write"`
-	Remove []string        `json:"remove,omitempty" maxItems:"128" doc:"Names of variables to remove; absent ones are no error"`
+	Remove []string        `json:"remove,omitempty" maxItems:"128" doc:"Names of variables to remove; absent ones are no error" example:"OLD_GREETING"`
 	Deploy *bool           `json:"deploy,omitempty" doc:"Put the change live now, as a new release without a build; true when left out. Otherwise it counts from the next deployment on"`
 }
 
@@ -40,6 +41,11 @@ type VariablesRequest struct {
 type VariablesAnswer struct {
 	Items        []Variable `json:"items" nullable:"false" doc:"By name"`
 	DeploymentID string     `json:"deploymentId,omitempty" doc:"The deployment that brings the change live; not there when nothing is live yet or deploy was false"`
+}
+
+type variablesInput struct {
+	NamePaging
+	ID string `path:"id" maxLength:"64" doc:"Project id" example:"prj_3kq5q2n7d4v6x2y7z3a4b5c6d7"`
 }
 
 type variablesOutput struct{ Body VariableList }
@@ -67,13 +73,17 @@ func (s *Server) registerVariables() {
 	}, s.changeVariables)
 }
 
-func (s *Server) variables(ctx context.Context, in *projectInput) (*variablesOutput, error) {
+func (s *Server) variables(ctx context.Context, in *variablesInput) (*variablesOutput, error) {
 	project, err := s.projectOf(ctx, in.ID)
 	if err != nil {
 		return nil, err
 	}
 	items, err := s.variableViews(ctx, project.ID)
-	return &variablesOutput{VariableList{items}}, err
+	if err != nil {
+		return nil, err
+	}
+	items, next, err := pageByName(items, in.NamePaging, func(v Variable) string { return v.Name })
+	return &variablesOutput{VariableList{Items: items, NextCursor: next}}, err
 }
 
 func (s *Server) changeVariables(ctx context.Context, in *changeVariablesInput) (*changeVariablesOutput, error) {
