@@ -14,7 +14,7 @@ import (
 )
 
 // Rates bound requests; the zero Limit is no bound. Address and Status are
-// counted by this process, they protect it; Token and Deploy by all together.
+// counted by this process, they protect it; the others by all together.
 type Rates struct {
 	// Address is of everything that one client address sends.
 	Address ratelimit.Limit
@@ -24,6 +24,8 @@ type Rates struct {
 	Token ratelimit.Limit
 	// Deploy is of POST /deploy, by organization.
 	Deploy ratelimit.Limit
+	// Device is of POST /device/code, which anybody may call, by client address.
+	Device ratelimit.Limit
 }
 
 // The fields that tell a client of its limits, as in revisions 0 to 6 of
@@ -65,17 +67,18 @@ func (s *Server) limitCaller(ctx huma.Context, next func(huma.Context)) {
 	if by := identity.TokenID + identity.SessionID; by != "" && !s.take(c, s.limiters.batched, "caller "+by, s.opts.Rates.Token) {
 		return
 	}
+	rates, passes := s.opts.Rates, true
 	switch ctx.Operation().OperationID {
 	case "deploy":
-		if !s.take(c, s.limiters.shared, "deploy "+identity.OrganizationID, s.opts.Rates.Deploy) {
-			return
-		}
+		passes = s.take(c, s.limiters.shared, "deploy "+identity.OrganizationID, rates.Deploy)
 	case "deploy-status":
-		if !s.take(c, s.limiters.local, "status "+clientNetwork(ctx.Context()), s.opts.Rates.Status) {
-			return
-		}
+		passes = s.take(c, s.limiters.local, "status "+clientNetwork(ctx.Context()), rates.Status)
+	case "create-device-code":
+		passes = s.take(c, s.limiters.shared, "device "+clientNetwork(ctx.Context()), rates.Device)
 	}
-	next(ctx)
+	if passes {
+		next(ctx)
+	}
 }
 
 // take asks a limiter, tells the client, and answers those who come too often. A

@@ -113,6 +113,20 @@ func TestRates_boundThePublicStatusByAddress(t *testing.T) {
 	require.Equal(t, 200, g.do("GET", "/projects", nil).status)
 }
 
+func TestRates_boundCodesForDevicesByAddress(t *testing.T) {
+	g := newGateway(t, func(o *api.Options) { o.Rates.Device = hourly(1) })
+	ask := func() answer { return g.do("POST", "/device/code", map[string]any{}, header{"Authorization": ""}) }
+	require.NotEqual(t, 429, ask().status)
+	ask().tooMany(1)
+}
+
+func TestRates_letPassWhatCannotBeCounted(t *testing.T) {
+	g := newGateway(t, func(o *api.Options) { o.Rates.Device, o.Rates.Address = hourly(1), hourly(100) })
+	require.NoError(t, g.store.Close())
+	g.do("POST", "/device/code", map[string]any{}, header{"Authorization": ""}).failed(models.CodeDatabase)
+	require.Contains(t, g.log.String(), "rate not counted")
+}
+
 func TestDeployStatus_isAnsweredFromMemoryForAWhile(t *testing.T) {
 	g := newGateway(t)
 	row := g.deploy(nil)

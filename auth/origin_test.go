@@ -45,3 +45,21 @@ func TestOrigins_letOnlyOwnAndTrustedPagesChangeThings(t *testing.T) {
 		require.Equal(t, http.StatusForbidden, models.CodeOf(err).HTTPStatus())
 	}
 }
+
+func TestOrigins_trustEveryPortOnlyWhereToldSo(t *testing.T) {
+	origins, err := NewOrigins(append(LocalOrigins(), "https://app.example.com"))
+	require.NoError(t, err)
+	for _, origin := range []string{"http://localhost:1", "http://localhost", "http://127.0.0.1:65535", "http://[::1]:3000", "https://app.example.com"} {
+		require.True(t, origins.Trusts(origin), origin)
+		r := httptest.NewRequest("POST", "http://localhost:3008/x", nil)
+		r.Header.Set("Origin", origin)
+		r.Header.Set("Sec-Fetch-Site", "same-site")
+		require.NoError(t, origins.Check(r), origin)
+	}
+	for _, origin := range []string{
+		"", "null", "*", ":*", "http://localhost:", "http://localhost:*", "http://localhost:65536", "http://localhost:-1", "http://localhost:3000/x",
+		"http://shop.localhost:3005", "https://localhost:3000", "https://app.example.com:8443", "http://localhost:80:80", "http://localhost: 80",
+	} {
+		require.False(t, origins.Trusts(origin), origin)
+	}
+}

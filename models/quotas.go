@@ -175,6 +175,9 @@ const releaseOutput = "coalesce(nullif(output_digest, ''), id)"
 // admit refuses, with CodeQuotaExceeded and the numbers, what would take more of
 // a resource than there is. The quota is held.
 func (q quota) admit(tx *gorm.DB, resource Resource, more int64) error {
+	if more == 0 {
+		return nil
+	}
 	r, err := q.usage(tx, resource)
 	if err != nil || r.Used+more <= r.Limit {
 		return err

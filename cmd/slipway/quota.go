@@ -84,5 +84,6 @@ func rates(c config.Config) api.Rates {
 	return api.Rates{
 		Address: ratelimit.PerMinute(r.Address), Status: ratelimit.PerMinute(r.Status),
 		Token: ratelimit.PerMinute(r.Token), Deploy: ratelimit.PerMinute(r.Deploy),
+		Device: ratelimit.PerMinute(r.SignInAddress),
 	}
 }
