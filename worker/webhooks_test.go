@@ -200,6 +200,7 @@ func TestCourier_aCrashAtAnyPointLosesNothingAndDoublesNoDelivery(t *testing.T) 
 	require.Equal(t, run, h.deliveries(hook)[0].WorkflowRunID, "the run there is")
 	h.work()
 	eventually(t, func() bool { return h.deliveries(hook)[0].Status == models.DeliverySucceeded })
+	require.NoError(t, h.courier.Temporal.GetWorkflow(t.Context(), made[0].ID, run).Get(t.Context(), nil))
 	// One that was over before its row knew it is not sent again.
 	second, err := workflows.StartDelivery(t.Context(), h.courier.Temporal, h.deliveries(hook)[0], h.courier.Queue)
 	require.NoError(t, err)
