@@ -120,6 +120,12 @@ func (s *Server) member(ctx context.Context, c *gin.Context, identity models.Ide
 	if err != nil {
 		return models.Identity{}, err
 	}
+	if wanted != "" && membership.OrganizationID != identity.OrganizationID {
+		// Requests that name none go there from now on.
+		if err := s.opts.Store.ActIn(ctx, identity.SessionID, membership.OrganizationID); err != nil {
+			return models.Identity{}, err
+		}
+	}
 	identity.OrganizationID, identity.Role, identity.Scope = membership.OrganizationID, membership.Role, models.ScopeAdmin
 	return identity, nil
 }
