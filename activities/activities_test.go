@@ -153,7 +153,8 @@ func TestValidate_refusesWhatTheGatewayWould(t *testing.T) {
 	require.NoError(t, b.Store.VerifyDomain(t.Context(), taken.ID))
 	requireCode(t, models.CodeDomainUnavailable, try(func(d *models.DeploymentInput) { d.CustomDomain = "taken.example.com" }))
 	require.NoError(t, b.Store.SetQuotas(t.Context(), b.id.OrganizationID, models.QuotaChange{Deployments: new(int64(0))}))
-	requireCode(t, models.CodeQuotaExceeded, try(func(*models.DeploymentInput) {}))
+	require.NoError(t, try(func(*models.DeploymentInput) {}), "it has its reservation")
+	requireCode(t, models.CodeQuotaExceeded, try(func(d *models.DeploymentInput) { d.DeploymentID = models.NewID(models.PrefixDeployment) }))
 }
 
 func TestSync_overlaysTheProjectsLatestFiles(t *testing.T) {
