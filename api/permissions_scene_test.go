@@ -24,6 +24,9 @@ import (
 	"github.com/slipwayhq/slipway/models"
 )
 
+// organizationHeader names the organization that a session acts in.
+const organizationHeader = "X-Slipway-Organization"
+
 // appURL is the address that the scene's browsers use.
 const appURL = "http://example.com"
 
@@ -100,7 +103,7 @@ func (g *gateway) signUp(email string) person {
 func (p person) in(organization string) header {
 	h := header{"Authorization": "", "Cookie": p.cookie, "Origin": appURL}
 	if organization != "" {
-		h["X-Slipway-Organization"] = organization
+		h[organizationHeader] = organization
 	}
 	return h
 }
@@ -116,6 +119,8 @@ type scene struct {
 	foreign person
 	// foreignOrg is what the foreign person owns.
 	foreignOrg string
+	// foreignIDs are of what that organization has, by prefix.
+	foreignIDs map[string]string
 	// ids of what the organization has, by prefix; names by name of parameter.
 	ids, names map[string]string
 	// secrets that no answer to others may hold.
@@ -159,6 +164,10 @@ func newScene(t *testing.T) *scene {
 	bystander := s.signUp("bystander@zanzibar.example")
 	s.join(bystander, models.RoleViewer)
 	s.fill(bystander)
+	own, err := s.store.CreateProject(t.Context(), s.foreignOrg, "Theirs", "theirs")
+	require.NoError(t, err)
+	hook := s.do("POST", "/webhooks", map[string]any{"url": "https://hooks.example.com/theirs"}, s.foreign.in("")).fields()["id"].(string)
+	s.foreignIDs = map[string]string{"org": s.foreignOrg, "prj": own.ID, "whk": hook}
 	s.ops = s.operations()
 	return s
 }
@@ -272,13 +281,19 @@ func (s *scene) operations() []walked {
 
 // target is the operation's path with what the organization has in it; absent
 // puts a made-up id in the place of the last, so that nothing is done.
-func (s *scene) target(op walked, absent bool) string {
+func (s *scene) target(op walked, absent bool) string { return s.path(op, absent, nil) }
+
+// path is target with the first parameter out of own, by prefix, where that has one.
+func (s *scene) path(op walked, absent bool, own map[string]string) string {
 	s.Helper()
 	path, query := op.path, ""
 	for i, p := range op.parameters {
 		value, last := "", absent && i == len(op.parameters)-1
 		if match := idExample.FindStringSubmatch(p.example); match != nil {
 			value = s.ids[match[1]]
+			if first := own[match[1]]; i == 0 && first != "" {
+				value = first
+			}
 			if last && match[1] != "org" {
 				value = models.NewID(match[1])
 			}

@@ -156,7 +156,7 @@ func (s *scene) callers() []caller {
 		caller{name: "an unknown session", headers: header{"Cookie": "better-auth.session_token=x.y", "Origin": appURL}},
 	)
 	token(caller{name: "a foreign token", foreign: true, scope: models.ScopeAdmin}, s.foreign.id, s.foreignOrg)
-	token(caller{name: "a foreign token that names the organization", foreign: true, scope: models.ScopeAdmin, headers: header{"X-Slipway-Organization": s.org}}, s.foreign.id, s.foreignOrg)
+	token(caller{name: "a foreign token that names the organization", foreign: true, scope: models.ScopeAdmin, headers: header{organizationHeader: s.org}}, s.foreign.id, s.foreignOrg)
 	return all
 }
 
@@ -196,7 +196,11 @@ func (s *scene) walk(ops []walked, callers []caller) []string {
 	for _, op := range ops {
 		for _, c := range callers {
 			work <- func() string {
-				if problem := s.try(op, c); problem != "" {
+				problem := s.try(op, c)
+				if problem == "" {
+					problem = s.tryCrossed(op, c)
+				}
+				if problem != "" {
 					return op.id + ": " + c.name + ": " + problem
 				}
 				return ""
@@ -286,6 +290,28 @@ func (s *scene) tryAllowed(op walked, c caller) string {
 		return fmt.Sprintf("is refused: %d %s", status, answer)
 	case status >= 500 && op.id != "health":
 		return fmt.Sprintf("breaks it: %d %s", status, answer)
+	}
+	return ""
+}
+
+// tryCrossed asks for what the organization has below something of the caller's
+// own: another's delivery under one's own webhook.
+func (s *scene) tryCrossed(op walked, c caller) string {
+	own := s.foreignIDs
+	if !c.foreign {
+		own = map[string]string{"prj": c.project}
+	}
+	if len(op.parameters) < 2 || !c.foreign && (c.project == "" || c.project == s.ids["prj"]) || c.foreign && c.headers[organizationHeader] != "" {
+		return ""
+	}
+	target := s.path(op, false, own)
+	if target == s.target(op, false) || op.id == "delete-project" {
+		// It is not below anything, or the rest does not name what is another's.
+		return ""
+	}
+	status, answer := s.call(op, target, s.meaningful(op), c.headers)
+	if status != 404 && !(status == 403 && !c.foreign) {
+		return fmt.Sprintf("reaches into another's from its own, %s: %d %s", target, status, answer)
 	}
 	return ""
 }
