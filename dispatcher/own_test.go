@@ -3,6 +3,7 @@ package dispatcher_test
 import (
 	"context"
 	"encoding/json"
+	"io"
 	"net/http"
 	"net/http/httptest"
 	"strings"
@@ -47,6 +48,22 @@ func TestOwn_keepsThePathsOfSigningIn(t *testing.T) {
 		require.Equal(t, "Not found", body.Error)
 		require.Contains(t, body.Message, "/api/auth")
 	}
+}
+
+func TestOwn_letsPeopleSignInAtItsOwnHostsAlone(t *testing.T) {
+	w := newWorld(t, func(o *dispatcher.Options) {
+		o.Auth = http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			w.WriteHeader(http.StatusTeapot)
+			_, _ = io.WriteString(w, r.Method+" "+r.URL.Path)
+		})
+	})
+	for _, method := range []string{"GET", "POST"} {
+		a := w.do(method, "localhost", "/api/auth/sign-in/email", "Content-Length", "0")
+		require.Equal(t, http.StatusTeapot, a.status)
+		require.Equal(t, method+" /api/auth/sign-in/email", a.body)
+	}
+	// A site may have such a path of its own.
+	require.Equal(t, 404, w.get("nobody.localhost", "/api/auth/ok").status)
 }
 
 func TestOwn_documentDescribesWhatAnswers(t *testing.T) {
