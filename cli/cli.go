@@ -40,6 +40,7 @@ func Commands(o Options) []*cobra.Command {
 		p.logsCommand(),
 		p.tailCommand(),
 		p.listCommand(),
+		p.projectsCommand(),
 		p.openCommand(),
 		p.releasesCommand(),
 		p.rollbackCommand(),
@@ -57,6 +58,7 @@ func Commands(o Options) []*cobra.Command {
 		p.tokensCommand(),
 		p.membersCommand(),
 		p.orgsCommand(),
+		p.auditCommand(),
 	}
 }
 

@@ -13,16 +13,20 @@ import (
 )
 
 func (p *program) listCommand() *cobra.Command {
-	var projects bool
+	var projects, all bool
 	var limit int
+	var status, outcome, user string
+	var since, before sinceFlag
 	cmd := &cobra.Command{
 		Use:     "list",
 		Aliases: []string{"ls"},
 		Short:   "List a project's deployments, or the projects",
 		Long: `List the deployments of the project this folder deploys to (or of --project),
-newest first; with --projects the projects of your organization.`,
+newest first, or of all projects with --all; with --projects the projects of your
+organization.`,
 		Example: `  slipway list
   slipway list --project my-site --limit 5
+  slipway list --all --outcome rejected --since 24h
   slipway list --projects --json`,
 		Args: arguments(0, 0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
@@ -33,14 +37,35 @@ newest first; with --projects the projects of your organization.`,
 			if projects {
 				return showList(cmd, p, client, "/projects", nil, limit, "There is no project yet; 'slipway deploy' makes one.", projectTable)
 			}
-			id, err := p.projectID(cmd, client)
-			if err != nil {
-				return err
+			query := url.Values{}
+			for name, value := range map[string]string{"status": status, "outcome": outcome, "userId": user} {
+				if value != "" {
+					query.Set(name, value)
+				}
 			}
-			return showList(cmd, p, client, "/deployments", url.Values{"projectId": {id}}, limit, "There is no deployment yet; 'slipway deploy' makes one.", deploymentTable)
+			since.set(query, "createdAfter")
+			before.set(query, "createdBefore")
+			none := "There is no deployment yet; 'slipway deploy' makes one."
+			if len(query) > 0 {
+				none = "There is no such deployment."
+			}
+			if !all {
+				id, err := p.projectID(cmd, client)
+				if err != nil {
+					return err
+				}
+				query.Set("projectId", id)
+			}
+			return showList(cmd, p, client, "/deployments", query, limit, none, deploymentTable)
 		},
 	}
 	cmd.Flags().BoolVar(&projects, "projects", false, "list projects instead of deployments")
+	cmd.Flags().BoolVar(&all, "all", false, "of all projects of your organization")
+	cmd.Flags().StringVar(&status, "status", "", "only queued, in_progress, completed or failed ones")
+	cmd.Flags().StringVar(&outcome, "outcome", "", "only those that ended as succeeded, superseded, rejected, abandoned or canceled, or are parked (dead_letter)")
+	cmd.Flags().StringVar(&user, "user", "", "only what this user asked for, by id")
+	cmd.Flags().Var(&since, "since", "only what is not older: a duration such as 24h, or a time")
+	cmd.Flags().Var(&before, "before", "only what is older: a duration such as 24h, or a time")
 	addLimitFlag(cmd, &limit)
 	addConnectionFlags(cmd)
 	addProjectFlags(cmd)
@@ -58,7 +83,8 @@ platform's (storage, a sandbox host, a timeout) and are parked. Nothing of them 
 lost: 'slipway retry' lets one go on at the step where it stopped, 'slipway
 abandon' gives it up.`,
 		Example: `  slipway dead-letters
-  slipway dead-letters --json | jq -r '.items[].id' | xargs -n1 slipway retry`,
+  slipway dead-letters retry --all
+  slipway dead-letters abandon --project my-site --before 48h`,
 		Args: arguments(0, 0),
 		RunE: func(cmd *cobra.Command, _ []string) error {
 			client, _, err := p.connect(cmd)
@@ -70,6 +96,10 @@ abandon' gives it up.`,
 	}
 	addLimitFlag(cmd, &limit)
 	addConnectionFlags(cmd)
+	cmd.AddCommand(
+		p.deadLettersActionCommand(ActionRetry, "Let parked deployments go on at the step where they stopped", "goes on."),
+		p.deadLettersActionCommand(ActionAbandon, "Give parked deployments up", "is abandoned."),
+	)
 	return cmd
 }
 

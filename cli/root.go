@@ -81,7 +81,7 @@ func groupOf(name string) string {
 	switch name {
 	case "retry", "abandon", "cancel", "dead-letters":
 		return GroupOperate
-	case "login", "logout", "whoami", "tokens", "members", "orgs":
+	case "login", "logout", "whoami", "tokens", "members", "orgs", "audit":
 		return GroupAccount
 	default:
 		return GroupDeploy
