@@ -17,12 +17,12 @@ import (
 
 // MissingRequest is the body of POST /blobs/missing.
 type MissingRequest struct {
-	SHA256 []string `json:"sha256" nullable:"false" doc:"Digests of the files to deploy, 64 lower-case hexadecimal digits each"`
+	SHA256 []string `json:"sha256" nullable:"false" doc:"Digests of the files to deploy, 64 lower-case hexadecimal digits each" example:"2cf24dba5fb0a30e26e83b2ac5b9e29e1b161e5c1fa7425e73043362938b9824"`
 }
 
 // MissingAnswer names what has to be uploaded.
 type MissingAnswer struct {
-	Missing []string `json:"missing" nullable:"false" doc:"Those the organization has no blob for, each once, in the order given"`
+	Missing []string `json:"missing" nullable:"false" doc:"Those the organization has no blob for, each once, in the order given" example:"2cf24dba5fb0a30e26e83b2ac5b9e29e1b161e5c1fa7425e73043362938b9824"`
 }
 
 // Blob says what was stored.

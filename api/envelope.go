@@ -130,9 +130,12 @@ func (s *Server) writeError(c *gin.Context, err error) {
 	c.AbortWithStatusJSON(answer.GetStatus(), answer)
 }
 
-// init gives huma our error type. huma keeps its constructor in a variable of
-// the package, so it is set before anything can run.
+// init gives huma our error type and has it take fields by their names alone. huma
+// keeps both in variables of the package, so they are set before anything can run.
 func init() {
+	// encoding/json takes a field in any case, the last one given. Only names as they
+	// are documented may pass, or a field could be checked once and sent twice.
+	huma.ValidateStrictCasing = true
 	huma.NewError = func(status int, message string, errs ...error) huma.StatusError {
 		return humaError(status, message, errs)
 	}

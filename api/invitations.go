@@ -120,7 +120,7 @@ func (s *Server) registerInvitations() {
 	}, s.ownInvitations)
 	register(s, route{
 		id: "accept-invitation", method: http.MethodPost, path: "/invitations/accept", tag: "Organizations", maxBody: 16 << 10,
-		summary: "Accept an invitation",
+		summary: "Accept an invitation", example: map[string]any{"token": "sli_q7Xk2AwHqS1fJm3cYb9eRt5uVx8zKd0gLn4pQw6sTyE"},
 		description: "By the token in the mail, signed in with the address it was sent to, which counts as verified from then on; " +
 			"or by the invitation's id when it is verified already.",
 		errors: []models.Code{models.CodeInvitationNotFound},
@@ -208,6 +208,7 @@ func (s *Server) acceptInvitation(ctx context.Context, in *acceptInput) (*organi
 	if err != nil {
 		return nil, err
 	}
+	noteOrganization(ctx, member.OrganizationID)
 	org, err := s.opts.Store.Organization(ctx, member.OrganizationID)
 	return &organizationOutput{Organization{ID: org.ID, Name: org.Name, Role: member.Role, CreatedAt: stamp(org.CreatedAt)}}, err
 }

@@ -7,7 +7,10 @@ import (
 	"fmt"
 	"net/http"
 	"runtime/debug"
+	"strings"
 	"time"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/danielgtaylor/huma/v2/adapters/humagin"
@@ -74,7 +77,7 @@ func (s *Server) accessLog(c *gin.Context) {
 	begin := time.Now()
 	c.Next()
 	entry := s.logOf(c.Request.Context()).WithFields(logrus.Fields{
-		"method": c.Request.Method, "path": shorten(auth.LoggedPath(c.Request.URL.Path)), "route": c.FullPath(), "status": c.Writer.Status(),
+		"method": c.Request.Method, "path": printable(shorten(auth.LoggedPath(c.Request.URL.Path))), "route": c.FullPath(), "status": c.Writer.Status(),
 		"bytes": max(c.Writer.Size(), 0), "duration_ms": time.Since(begin).Milliseconds(), "remote": clientaddr.String(clientaddr.From(c.Request.Context())),
 	})
 	if id, ok := c.Get(organizationField); ok {
@@ -86,6 +89,24 @@ func (s *Server) accessLog(c *gin.Context) {
 		return
 	}
 	entry.Info("request")
+}
+
+// printable escapes what would move a terminal's cursor or turn its text around, which
+// a JSON log has as it is (U+009B, U+202E), as a path has it escaped.
+func printable(path string) string {
+	var b strings.Builder
+	for i := 0; i < len(path); {
+		r, size := utf8.DecodeRuneInString(path[i:])
+		if unicode.IsPrint(r) && (r != utf8.RuneError || size > 1) {
+			b.WriteString(path[i : i+size])
+		} else {
+			for _, c := range []byte(path[i : i+size]) {
+				fmt.Fprintf(&b, "%%%02X", c)
+			}
+		}
+		i += size
+	}
+	return b.String()
 }
 
 // recovery turns a panic into an answer. Once an answer has begun it can only be

@@ -1,15 +1,20 @@
 package api_test
 
 import (
+	"encoding/json"
 	"errors"
+	"fmt"
 	"os"
 	"regexp"
+	"slices"
 	"strconv"
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 
+	"github.com/slipwayhq/slipway/api"
 	"github.com/slipwayhq/slipway/models"
 	"github.com/slipwayhq/slipway/tools/apispec"
 )
@@ -206,4 +211,62 @@ func TestOpenAPI_keepsTheRulesAndATypedClientWorks(t *testing.T) {
 	said, err := checked.Run(t.Context(), "client.ts", g.http.URL, g.token)
 	require.NoError(t, err, said)
 	require.Equal(t, "deployed 2 of http://typed-shop.slipway.test/: pending\n", said)
+}
+
+// exampled is a gateway with one of everything that examples name.
+type exampled struct {
+	*gateway
+	ids map[string]string
+}
+
+func newExampled(t *testing.T) exampled {
+	t.Helper()
+	person := &signedIn{}
+	g := newGateway(t, func(o *api.Options) { o.Sessions, o.Mail = person, mailTaken{} })
+	person.identity = models.Identity{UserID: g.owner.UserID, OrganizationID: g.owner.OrganizationID, SessionID: models.NewID("ses")}
+	g.goLive(g.deploy(nil))
+	g.goLive(g.deploy(nil))
+	return exampled{g, map[string]string{
+		"prj": g.project.ID, "org": g.owner.OrganizationID, "usr": g.owner.UserID, "rel": g.candidate().ID, "dep": g.deploy(nil).ID,
+	}}
+}
+
+// alive has the ids of what is there in the place of an example's.
+func (s exampled) alive(text string) string {
+	return regexp.MustCompile(`[a-z]{3}_3kq5q2n7d4v6x2y7z3a4b5c6d7`).ReplaceAllStringFunc(text, func(id string) string {
+		if known, ok := s.ids[id[:3]]; ok {
+			return known
+		}
+		return id
+	})
+}
+
+// call sends a body to an operation, by whom it is for.
+func (s exampled) call(method, path string, op documentedOperation, body any) answer {
+	s.Helper()
+	data, err := json.Marshal(body)
+	require.NoError(s, err)
+	for _, p := range op.Parameters {
+		path = strings.ReplaceAll(path, "{"+p.Name+"}", fmt.Sprint(p.Example))
+	}
+	credentials := header{}
+	if !slices.ContainsFunc(op.Security, func(s map[string][]string) bool { _, ok := s["bearer"]; return ok }) {
+		credentials = header{"Authorization": "", "Cookie": testCookie, "Origin": s.http.URL}
+	}
+	return s.do(strings.ToUpper(method), s.alive(path), s.alive(string(data)), credentials)
+}
+
+func TestOpenAPI_examplesOfBodiesAreAccepted(t *testing.T) {
+	s := newExampled(t)
+	for path, item := range s.document().Paths {
+		for method, op := range item {
+			if op.RequestBody == nil || op.RequestBody.Content["application/json"].Example == nil || op.OperationID == "transfer-project" {
+				continue // the other organization of a transfer would be the same one here
+			}
+			example := op.RequestBody.Content["application/json"].Example
+			a := s.call(method, path, op, example)
+			assert.NotContains(t, string(a.body), "VALIDATION_ERROR", "%s %s", op.OperationID, example)
+			assert.NotContains(t, []int{401, 500}, a.status, op.OperationID)
+		}
+	}
 }

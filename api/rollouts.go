@@ -16,7 +16,7 @@ type Rollout struct {
 	ProjectID     string               `json:"projectId" doc:"The project"`
 	ReleaseID     string               `json:"releaseId" doc:"The release that takes over"`
 	BaseReleaseID string               `json:"baseReleaseId" doc:"The release that was live when it began"`
-	Steps         []int                `json:"steps" nullable:"false" doc:"Percentages of the visitors"`
+	Steps         []int                `json:"steps" nullable:"false" doc:"Percentages of the visitors" example:"[1,10,50,100]"`
 	Every         string               `json:"every" doc:"How long each step lasts" example:"5m0s"`
 	MaxErrorRate  float64              `json:"maxErrorRate" doc:"The part of answers with a status of 500 and more that is allowed" example:"0.05"`
 	Percent       int                  `json:"percent" doc:"The share of the visitors the release has, or had last"`
@@ -35,9 +35,9 @@ type RolloutList struct {
 // RolloutRequest is the body of POST /projects/{id}/rollouts.
 type RolloutRequest struct {
 	ReleaseID    string   `json:"releaseId" minLength:"1" maxLength:"64" doc:"The release to bring live"`
-	Steps        []int    `json:"steps,omitempty" maxItems:"20" doc:"Rising percentages of the visitors, the last one 100; [1, 10, 50, 100] when left out"`
+	Steps        []int    `json:"steps,omitempty" maxItems:"20" doc:"Rising percentages of the visitors, the last one 100; [1, 10, 50, 100] when left out" example:"[1,10,50,100]"`
 	Every        string   `json:"every,omitempty" maxLength:"20" doc:"How long each step lasts, 10s to 24h; 5m when left out" example:"5m"`
-	MaxErrorRate *float64 `json:"maxErrorRate,omitempty" minimum:"0" maximum:"1" doc:"It goes back when more of its answers have a status of 500 and more, and more than those of the live release; 0.05 when left out"`
+	MaxErrorRate *float64 `json:"maxErrorRate,omitempty" minimum:"0" maximum:"1" doc:"It goes back when more of its answers have a status of 500 and more, and more than those of the live release; 0.05 when left out" example:"0.05"`
 }
 
 type createRolloutInput struct {

@@ -28,10 +28,10 @@ func (s *signedIn) Session(r *http.Request) (models.Identity, bool, error) {
 	return s.identity, r.Header.Get("Cookie") == testCookie, nil
 }
 
-// noPost takes mails and sends none.
-type noPost struct{}
+// mailTaken takes mails and sends none.
+type mailTaken struct{}
 
-func (noPost) SendInvitation(context.Context, api.InvitationMail) error { return nil }
+func (mailTaken) SendInvitation(context.Context, api.InvitationMail) error { return nil }
 
 // TestSpec_answersToRequestsMadeOfTheDocumentKeepIt sends thousands of requests that the
 // OpenAPI document makes one think of, right ones and broken ones, to a gateway that has
@@ -41,7 +41,7 @@ func TestSpec_answersToRequestsMadeOfTheDocumentKeepIt(t *testing.T) {
 	g := newGateway(t, func(o *api.Options) {
 		o.Temporal = temporalClient(t, temporaltest.Start(t))
 		o.Sessions = sessions
-		o.Mail = noPost{}
+		o.Mail = mailTaken{}
 	})
 	sessions.identity = models.Identity{UserID: g.owner.UserID, OrganizationID: g.owner.OrganizationID, SessionID: "ses_3kq5q2n7d4v6x2y7z3a4b5c6d7"}
 	foreign, foreignToken := g.newOwner("foreign@example.com")

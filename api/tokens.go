@@ -65,7 +65,7 @@ func (s *Server) registerTokens() {
 	known := []models.Code{models.CodeTokenNotFound}
 	register(s, route{
 		id: "create-token", method: http.MethodPost, path: "/tokens", tag: "Tokens", status: http.StatusCreated, maxBody: 16 << 10,
-		summary: "Make an API token",
+		summary: "Make an API token", example: map[string]any{"name": "CI of the shop", "scope": models.ScopeDeploy, "expiresInDays": 90},
 		description: "It acts in your name in this organization, with no more than your role there; a viewer's is for reading. " +
 			"A token makes none that is stronger than itself: not of another project, and none that outlives it.",
 		errors: []models.Code{models.CodeProjectNotFound, models.CodeQuotaExceeded},

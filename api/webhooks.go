@@ -93,7 +93,7 @@ func (s *Server) registerWebhooks() {
 	known := []models.Code{models.CodeWebhookNotFound}
 	register(s, route{
 		id: "create-webhook", method: http.MethodPost, path: path, tag: "Webhooks", status: http.StatusCreated, maxBody: 64 << 10,
-		summary: "Be told of events",
+		summary: "Be told of events", example: map[string]any{"url": "https://example.com/hooks/slipway", "events": []string{"deployment.*", "domain.failed"}},
 		description: "Each event is sent to the address as a POST, and again for three days until a status of 200 to 299 answers it. " +
 			"Messages of the format standard are signed with the secret in the answer.",
 		errors: []models.Code{models.CodeProjectNotFound, models.CodeConflict},

@@ -102,6 +102,10 @@ func (f *fuzzer) batches(rng *rand.Rand) [][]plan {
 		}
 		for round := range rounds {
 			all[round] = append(all[round], plan{op, caseOf{name: "right", right: true}, rng.Uint64()})
+			if op.Responses["201"] != nil {
+				// What the others are about.
+				all[round] = append(all[round], plan{op, caseOf{name: "right", right: true}, rng.Uint64()}, plan{op, caseOf{name: "right", right: true}, rng.Uint64()})
+			}
 			for i := round; i < len(cases); i += rounds {
 				all[round] = append(all[round], plan{op, cases[i], rng.Uint64()})
 			}

@@ -284,7 +284,7 @@ func (m maker) body(op *operation) any {
 			content[i] = byte(m.rng.IntN(256))
 		}
 		return content
-	case media.Example != nil && m.rng.IntN(2) == 0:
+	case media.Example != nil && m.rng.IntN(3) != 0:
 		return m.alive(media.Example)
 	}
 	return m.value(media.Schema, 0)
