@@ -60,18 +60,16 @@ func newMeasures(registerer prometheus.Registerer) *measures {
 // failed counts an error that is answered.
 func (m *measures) failed(answer *Error) {
 	m.errors.WithLabelValues(string(answer.Code)).Inc()
-	switch answer.Code {
-	case models.CodeRateLimited:
-		m.rates.Inc()
-	case models.CodeQuotaExceeded:
-		resource := models.Resource("other")
-		if details, ok := answer.Details.(map[string]any); ok {
-			if named, ok := details["resource"].(models.Resource); ok {
-				resource = named
-			}
-		}
-		m.quotas.WithLabelValues(string(resource)).Inc()
+	if answer.Code != models.CodeQuotaExceeded {
+		return
 	}
+	resource := models.Resource("other")
+	if details, ok := answer.Details.(map[string]any); ok {
+		if named, ok := details["resource"].(models.Resource); ok {
+			resource = named
+		}
+	}
+	m.quotas.WithLabelValues(string(resource)).Inc()
 }
 
 // noteOperation tells observe which operation it is.
@@ -87,7 +85,7 @@ func (s *Server) observe(c *gin.Context) {
 	var span trace.Span
 	if s.opts.Tracer != nil {
 		ctx := propagation.TraceContext{}.Extract(c.Request.Context(), propagation.HeaderCarrier(c.Request.Header))
-		ctx, span = s.opts.Tracer.Start(ctx, c.Request.Method, trace.WithSpanKind(trace.SpanKindServer))
+		ctx, span = s.opts.Tracer.Start(ctx, "request", trace.WithSpanKind(trace.SpanKindServer))
 		c.Request = c.Request.WithContext(ctx)
 	}
 	defer func() {
@@ -95,6 +93,9 @@ func (s *Server) observe(c *gin.Context) {
 		status := c.Writer.Status()
 		s.measures.requests.WithLabelValues(operation, strconv.Itoa(status)).Inc()
 		s.measures.seconds.WithLabelValues(operation).Observe(time.Since(began).Seconds())
+		if status == http.StatusTooManyRequests {
+			s.measures.rates.Inc()
+		}
 		if span != nil {
 			endSpan(span, c, operation, status)
 		}
@@ -116,7 +117,9 @@ func operationOf(c *gin.Context) string {
 // endSpan names a span after its operation and says how it went, in the words of
 // https://opentelemetry.io/docs/specs/semconv/http/http-spans/.
 func endSpan(span trace.Span, c *gin.Context, operation string, status int) {
-	span.SetName(c.Request.Method + " " + operation)
+	if operation != "none" { // else the method may be anything
+		span.SetName(c.Request.Method + " " + operation)
+	}
 	span.SetAttributes(
 		attribute.String("http.request.method", c.Request.Method), attribute.String("http.route", c.FullPath()),
 		attribute.Int("http.response.status_code", status), attribute.String("slipway.operation", operation),

@@ -90,7 +90,7 @@ func TestTrace_goesOnInTheWorkerAndNotFromTheVisitor(t *testing.T) {
 	for _, span := range spans.Ended() {
 		byName[span.Name()] = span
 	}
-	request, ask := byName["GET worker"], byName["ask worker"]
+	request, ask := byName["worker request"], byName["ask worker"]
 	require.Equal(t, trace.SpanKindServer, request.SpanKind())
 	require.False(t, request.Parent().IsValid(), "a stranger's trace is not gone on with")
 	require.Equal(t, "0af7651916cd43dd8448eb211c80319c", request.Links()[0].SpanContext.TraceID().String())

@@ -32,7 +32,7 @@ func (d *Dispatcher) traced(x *exchange) (ended func()) {
 	if link := trace.SpanContextFromContext(visitors); link.IsValid() {
 		options = append(options, trace.WithLinks(trace.Link{SpanContext: link}))
 	}
-	ctx, span := d.opts.Tracer.Start(x.r.Context(), x.r.Method+" worker", options...)
+	ctx, span := d.opts.Tracer.Start(x.r.Context(), "worker request", options...)
 	if !span.IsRecording() {
 		return func() {}
 	}

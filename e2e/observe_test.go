@@ -1,7 +1,9 @@
 package e2e
 
 import (
+	"bytes"
 	"encoding/json"
+	"io"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -11,6 +13,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/prometheus/client_golang/prometheus/testutil/promlint"
 	dto "github.com/prometheus/client_model/go"
 	"github.com/prometheus/common/expfmt"
 	"github.com/prometheus/common/model"
@@ -83,10 +86,10 @@ func TestObserve(t *testing.T) {
 	t.Run("a visitor's request is traced into the worker", func(t *testing.T) {
 		var trace []tracingtest.Span
 		s.wait(30*time.Second, "the trace of the visitor", func() bool {
-			trace = traceOf(receiver.Spans(), "GET worker")
+			trace = traceOf(receiver.Spans(), "worker request")
 			return len(trace) >= 3
 		})
-		root := find(t, trace, "GET worker")
+		root := find(t, trace, "worker request")
 		require.Equal(t, "slipway-dispatcher", root.Service)
 		for _, name := range []string{"open worker", "ask worker"} {
 			require.Equal(t, root.ID, find(t, trace, name).Parent)
@@ -105,8 +108,13 @@ func (s *system) scrape() map[string]*dto.MetricFamily {
 	require.NoError(s.t, err)
 	defer answer.Body.Close()
 	require.Equal(s.t, http.StatusOK, answer.StatusCode)
+	text, err := io.ReadAll(answer.Body)
+	require.NoError(s.t, err)
+	problems, err := promlint.New(bytes.NewReader(text)).Lint()
+	require.NoError(s.t, err)
+	require.Empty(s.t, problems)
 	parser := expfmt.NewTextParser(model.UTF8Validation)
-	families, err := parser.TextToMetricFamilies(answer.Body)
+	families, err := parser.TextToMetricFamilies(bytes.NewReader(text))
 	require.NoError(s.t, err)
 	return families
 }

@@ -93,6 +93,13 @@ func TestServe_answersUntilItIsTold(t *testing.T) {
 		require.Equal(t, 200, answer.StatusCode)
 		require.Contains(t, string(body), text)
 	}
+	request, err := http.NewRequest(http.MethodGet, "http://"+listener.Addr().String()+"/debug/pprof/profile", nil)
+	require.NoError(t, err)
+	request.Header.Set("Sec-Fetch-Site", "cross-site")
+	refused, err := http.DefaultClient.Do(request)
+	require.NoError(t, err)
+	require.NoError(t, refused.Body.Close())
+	require.Equal(t, http.StatusForbidden, refused.StatusCode, "no page has profiles made")
 	stop()
 	require.NoError(t, <-ended)
 	_, err = http.Get("http://" + listener.Addr().String() + "/metrics")

@@ -33,7 +33,21 @@ func Handler(gatherer prometheus.Gatherer, log logrus.FieldLogger) http.Handler 
 	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, _ *http.Request) {
 		_, _ = w.Write([]byte("Slipway: /metrics for Prometheus, /debug/pprof/ for profiles.\n"))
 	})
-	return mux
+	return sameSite(mux)
+}
+
+// sameSite refuses what a browser sends for another site's page: on a developer's
+// machine that could have profiles made, though not read them.
+// See https://www.w3.org/TR/fetch-metadata/#sec-fetch-site-header.
+func sameSite(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		switch r.Header.Get("Sec-Fetch-Site") {
+		case "", "none", "same-origin":
+			next.ServeHTTP(w, r)
+		default:
+			http.Error(w, "Not for other sites' pages.", http.StatusForbidden)
+		}
+	})
 }
 
 // Serve answers with a handler on a listener until ctx ends.
