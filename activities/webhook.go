@@ -25,10 +25,14 @@ func (a *Activities) SendWebhook(ctx context.Context, in models.DeliveryAttempt)
 		return models.DeliveryState{Status: row.Status}, nil // an earlier run of this
 	}
 	record := models.RecordedAttempt{Attempt: models.Attempt{DeliveryID: row.ID}, DeliveryState: models.DeliveryState{Status: models.DeliveryFailed}}
+	unsent, err := a.whyNot(ctx, in, row, hook)
+	if err != nil {
+		return models.DeliveryState{}, err
+	}
 	credentials, err := a.WebhookVault.Open(hook)
 	switch {
-	case !hook.Enabled:
-		record.Unsent, record.Error = true, "The webhook is disabled."
+	case unsent != "":
+		record.Unsent, record.Error = true, unsent
 	case err != nil:
 		return models.DeliveryState{}, err
 	default:
@@ -42,6 +46,22 @@ func (a *Activities) SendWebhook(ctx context.Context, in models.DeliveryAttempt)
 	a.measures.attempted(record.DeliveryState.Status)
 	// What was sent is noted although this worker may be stopping.
 	return record.DeliveryState, a.Store.RecordAttempt(context.WithoutCancel(ctx), record)
+}
+
+// whyNot says why a delivery is not sent; "" when it is.
+func (a *Activities) whyNot(ctx context.Context, in models.DeliveryAttempt, row models.Delivery, hook models.Webhook) (string, error) {
+	if !hook.Enabled {
+		return "The webhook is disabled.", nil
+	}
+	if hook.Format != models.WebhookGitHub || in.Again {
+		return "", nil
+	}
+	// The last status of a commit is what shows: one that comes late would hide it.
+	outdated, err := a.Store.Outdated(ctx, row)
+	if outdated {
+		return "A later status of the deployment takes its place.", err
+	}
+	return "", err
 }
 
 // next is what becomes of a delivery after an answer.

@@ -147,6 +147,17 @@ func (s *Store) DeliveryToSend(ctx context.Context, id string) (Delivery, Webhoo
 	return row, hook, notFound(err, errNoDelivery(id))
 }
 
+// Outdated says whether a later event of the same deployment is, or was, on its
+// way to the same webhook: of statuses that replace each other only the newest
+// counts.
+func (s *Store) Outdated(ctx context.Context, d Delivery) (bool, error) {
+	var outdated bool
+	err := s.with(ctx).Raw(`SELECT EXISTS (SELECT 1 FROM webhook_deliveries n JOIN webhook_deliveries d ON d.id = ?
+		WHERE n.webhook_id = d.webhook_id AND n.created_at > d.created_at
+			AND n.payload -> 'data' ->> 'deploymentId' = d.payload -> 'data' ->> 'deploymentId')`, d.ID).Scan(&outdated).Error
+	return outdated, dbError(err)
+}
+
 // Attempts lists the attempts of a delivery, oldest first.
 func (s *Store) Attempts(ctx context.Context, deliveryID string) ([]Attempt, error) {
 	var rows []Attempt

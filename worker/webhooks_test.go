@@ -289,6 +289,33 @@ func TestCourier_redeliversAtTheSameTimeAndAfterTheEnd(t *testing.T) {
 	}
 }
 
+func TestCourier_aLateCommitStatusDoesNotHideALaterOne(t *testing.T) {
+	h := newHooked(t)
+	box := newMailbox(t, 201)
+	hook := h.hook(box.URL+"/statuses/{sha}", func(w *models.Webhook) { w.Format = models.WebhookGitHub })
+	d := models.DeploymentInput{
+		DeploymentID: models.NewID(models.PrefixDeployment), ProjectID: h.proj.ID, OrgID: h.id.OrganizationID, UserID: h.id.UserID,
+		Commit: "8f70b34c1d2e3f405162738495a6b7c8d9e0f1a2",
+	}
+	_, _, err := h.courier.Store.CreateDeployment(t.Context(), models.NewDeployment{Priority: 3, Input: d})
+	require.NoError(t, err)
+	require.NoError(t, h.Activities.Cleanup(t.Context(), models.StepInput{Deployment: d, Outcome: models.OutcomeSucceeded}))
+	h.work() // only now: the first is late
+	eventually(t, func() bool {
+		rows := h.deliveries(hook)
+		return len(rows) == 2 && rows[0].FinishedAt != nil && rows[1].FinishedAt != nil
+	})
+	require.Len(t, box.got(), 1)
+	require.Equal(t, "/statuses/"+d.Commit, box.got()[0].path)
+	late := h.deliveries(hook)[1]
+	require.Equal(t, models.EventDeploymentQueued, late.Kind)
+	require.Equal(t, "A later status of the deployment takes its place.", late.Error)
+	require.Zero(t, late.Attempts)
+	enabled, err := h.courier.Store.Webhook(t.Context(), hook.OrganizationID, hook.ID)
+	require.NoError(t, err)
+	require.Nil(t, enabled.FailingSince, "which is no failure of the receiver's")
+}
+
 func TestCourier_forgetsOldDeliveries(t *testing.T) {
 	h := newHooked(t)
 	hook := h.hook("http://127.0.0.1:1/")
