@@ -63,6 +63,7 @@ func TestAudit_saysWhoDidWhatFromWhere(t *testing.T) {
 	require.Equal(t, models.CodeForbidden, refused[0].Code)
 	require.Equal(t, map[string]string{"id": p.ID}, refused[0].Targets)
 
+	g.do("POST", "/projects/"+p.ID+"/transfer", map[string]any{"orgId": g.owner.OrganizationID, "orgToken": "slp_secret"})
 	row := g.deploy(nil)
 	deployed := g.auditLog("action=deploy")
 	require.Equal(t, map[string]string{"projectId": g.project.ID, "deploymentId": row.ID}, deployed[0].Targets)

@@ -59,6 +59,9 @@ func (s *Server) audit(ctx huma.Context, next func(huma.Context)) {
 	}
 	if created := path.Base(c.Writer.Header().Get("Location")); c.Writer.Status() == http.StatusCreated && tellable("", created) {
 		a.targets["created"] = created
+		if a.identity.OrganizationID == "" && models.ValidID(models.PrefixOrganization, created) {
+			a.organizationID = created
+		}
 	}
 	entry := models.AuditBy(a.identity, op.OperationID)
 	entry.Outcome, entry.Targets, entry.UserAgent, entry.Address = outcome, a.targets, a.userAgent, a.address

@@ -95,6 +95,7 @@ func (s *Server) identify(ctx context.Context, c *gin.Context, rule access) (mod
 	if !found {
 		return models.Identity{}, models.Errorf(models.CodeUnauthorized, "This route needs a token or a session: send `Authorization: Bearer <token>`, or sign in.")
 	}
+	noteIdentity(ctx, identity)
 	if err := s.origins.Check(c.Request); err != nil {
 		return models.Identity{}, err
 	}

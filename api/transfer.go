@@ -2,7 +2,9 @@ package api
 
 import (
 	"context"
+	"maps"
 	"net/http"
+	"slices"
 
 	"golang.org/x/sync/errgroup"
 
@@ -60,7 +62,7 @@ func (s *Server) transferProject(ctx context.Context, in *transferInput) (*chang
 		return nil, err
 	}
 	transfer.To, transfer.Versions = receiver.OrganizationID, versions
-	if err := s.copyParts(ctx, transfer); err != nil {
+	if transfer, err = s.copyParts(ctx, transfer, project.LiveReleaseID); err != nil {
 		return nil, err
 	}
 	row, err := s.opts.Store.TransferProject(ctx, transfer)
@@ -127,34 +129,52 @@ const maxPartList = 64 << 20
 // copyConcurrency bounds the objects copied at once.
 const copyConcurrency = 16
 
-// copyParts copies what a project is made of to the scope of who gets it. Objects
-// are named by their content, so that what was copied before a failure is not
-// copied again.
-func (s *Server) copyParts(ctx context.Context, t models.Transfer) error {
-	parts := parts{blobs: s.opts.Blobs, scope: t.From, digests: map[string]bool{}}
-	if err := parts.files(ctx, t.Source); err != nil {
-		return err
+// copyParts copies what a project is made of to the scope of who gets it, and
+// gives the transfer of what could be copied. Objects are named by their content,
+// so that what was copied before a failure is not copied again.
+func (s *Server) copyParts(ctx context.Context, t models.Transfer, live string) (models.Transfer, error) {
+	all := parts{blobs: s.opts.Blobs, scope: t.From, digests: map[string]bool{}}
+	all.add(t.Logs...)
+	if err := all.files(ctx, t.Source); err != nil {
+		return t, unfinishedCopy(ctx, err)
 	}
-	for _, r := range t.Releases {
-		if err := parts.release(ctx, r); err != nil {
-			return err
+	if err := s.copyAll(ctx, t, all.digests); err != nil {
+		return t, unfinishedCopy(ctx, err)
+	}
+	releases := t.Releases
+	t.Releases = nil
+	for _, r := range releases {
+		one := parts{blobs: s.opts.Blobs, scope: t.From, digests: map[string]bool{}, known: all.digests}
+		err := one.release(ctx, r)
+		if err == nil {
+			err = s.copyAll(ctx, t, one.digests)
 		}
+		if models.CodeOf(err) == models.CodeBlobNotFound && r.ID != live && ctx.Err() == nil {
+			// Nobody can go back to a release that has lost objects.
+			s.logOf(ctx).WithError(err).WithField("release", r.ID).Warn("a release that is not whole is left behind")
+			continue
+		}
+		if err != nil {
+			return t, unfinishedCopy(ctx, err)
+		}
+		maps.Copy(all.digests, one.digests)
+		t.Releases = append(t.Releases, r)
 	}
-	parts.add(t.Logs...)
-	all := make([]string, 0, len(parts.digests))
-	for digest := range parts.digests {
-		all = append(all, digest)
-	}
-	missing, err := blob.Missing(ctx, s.opts.Blobs, t.To, all)
+	return t, nil
+}
+
+// copyAll copies those of the objects that are not there yet.
+func (s *Server) copyAll(ctx context.Context, t models.Transfer, digests map[string]bool) error {
+	missing, err := blob.Missing(ctx, s.opts.Blobs, t.To, slices.Sorted(maps.Keys(digests)))
 	if err != nil {
-		return unfinishedCopy(ctx, err)
+		return err
 	}
 	group, copying := errgroup.WithContext(ctx)
 	group.SetLimit(copyConcurrency)
 	for _, digest := range missing {
 		group.Go(func() error { return s.copyBlob(copying, t, digest) })
 	}
-	return unfinishedCopy(ctx, group.Wait())
+	return group.Wait()
 }
 
 func (s *Server) copyBlob(ctx context.Context, t models.Transfer, digest string) error {
@@ -188,6 +208,8 @@ type parts struct {
 	blobs   blob.Store
 	scope   string
 	digests map[string]bool
+	// known are those that were gathered before.
+	known map[string]bool
 }
 
 func (p *parts) release(ctx context.Context, r models.Release) error {
@@ -236,12 +258,12 @@ func (p *parts) files(ctx context.Context, digest string) error {
 // list reads an object that names others; nil when there is none, or it was read
 // before.
 func (p *parts) list(ctx context.Context, digest string) ([]byte, error) {
-	if digest == "" || p.digests[digest] {
+	if digest == "" || p.digests[digest] || p.known[digest] {
 		return nil, nil
 	}
 	data, err := blob.ReadAll(ctx, p.blobs, blob.Key{Scope: p.scope, Digest: digest}, maxPartList)
 	if err != nil {
-		return nil, unfinishedCopy(ctx, err)
+		return nil, err
 	}
 	p.add(digest)
 	return data, nil
@@ -249,7 +271,7 @@ func (p *parts) list(ctx context.Context, digest string) ([]byte, error) {
 
 func (p *parts) add(digests ...string) {
 	for _, digest := range digests {
-		if digest != "" {
+		if digest != "" && !p.known[digest] {
 			p.digests[digest] = true
 		}
 	}
