@@ -14,6 +14,7 @@ var (
 	corsMethods = "GET, POST, PUT, PATCH, DELETE, OPTIONS"
 	corsRequest = strings.Join([]string{
 		"Authorization", "Content-Type", "Idempotency-Key", "If-Match", "If-None-Match", "Last-Event-ID", organizationHeader, requestIDHeader,
+		"X-Captcha-Response",
 	}, ", ")
 	corsAnswer = strings.Join([]string{
 		requestIDHeader, "ETag", "Location", "Retry-After", rateLimitHeader, rateRemainingHeader, rateResetHeader, ratePolicyHeader,
