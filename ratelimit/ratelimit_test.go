@@ -183,7 +183,7 @@ func BenchmarkTake(b *testing.B) {
 	defer store.Close()
 	require.NoError(b, store.Migrate(b.Context()))
 	shared := ratelimit.NewShared(store)
-	limit := ratelimit.PerMinute(1_000_000)
+	limit := ratelimit.PerMinute(100_000_000)
 	for name, limiter := range map[string]ratelimit.Limiter{"shared": shared, "batched": ratelimit.NewBatched(shared), "local": ratelimit.NewLocal()} {
 		b.Run(name, func(b *testing.B) {
 			for b.Loop() {
