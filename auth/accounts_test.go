@@ -112,6 +112,28 @@ func TestSignUp_thatIsConfirmedTellsNobodyWhoHasAnAccount(t *testing.T) {
 	require.Equal(t, http.StatusOK, b.signIn("ada@example.com", goodPassword).StatusCode)
 }
 
+func TestSignUp_withTheTokenOfAnInvitationNeedsNoFurtherMail(t *testing.T) {
+	s := newService(t, func(o *Options) { o.ConfirmEmail, o.SignUp = true, SignUpInvited })
+	owner, err := s.store.EnsureOwner(t.Context(), "Host", "host@example.com")
+	require.NoError(t, err)
+	_, secret, err := s.store.Invite(t.Context(), owner.OrganizationID, owner.UserID, "ada@example.com", models.RoleViewer)
+	require.NoError(t, err)
+	signUp := func(b *browser, email, token string) answer {
+		return b.post("sign-up/email", map[string]any{"email": email, "password": goodPassword, "name": "Ada", "invitationToken": token})
+	}
+	b := s.browser()
+	require.Equal(t, "SIGN_UP_BY_INVITATION", signUp(b, "eve@example.com", secret).code(t))
+	var shown signedUp
+	signUp(b, "ada@example.com", "another").decode(t, &shown)
+	require.Nil(t, shown.Token)
+	require.Nil(t, b.me())
+	signUp(b, "ada@example.com", secret).decode(t, &shown)
+	require.NotNil(t, shown.Token)
+	require.True(t, b.me().User.EmailVerified)
+	_, err = s.store.AcceptInvitation(t.Context(), shown.User.ID, secret)
+	require.NoError(t, err)
+}
+
 func TestSignIn_answersAlikeWhetherThereIsAnAccount(t *testing.T) {
 	s := newService(t)
 	s.browser().signUp("ada@example.com")

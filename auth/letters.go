@@ -13,7 +13,7 @@ const (
 	// for so many.
 	maxLetters     = 32
 	lettersPerHour = 5
-	letterTimeout  = time.Minute
+	letterTimeout  = 20 * time.Second
 )
 
 // The pages that links lead to, unless a request names another.

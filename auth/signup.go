@@ -28,7 +28,8 @@ type pendingUser struct {
 }
 
 // signUpEmail makes an account with a password. With Options.ConfirmEmail it only
-// mails a link that does, and an address that has an account is answered alike.
+// mails a link that does, and an address that has an account is answered alike;
+// who brings the token of an invitation has the mail already.
 func (a *Auth) signUpEmail(w http.ResponseWriter, r *http.Request) error {
 	var body struct {
 		Name        *string `json:"name"`
@@ -37,6 +38,8 @@ func (a *Auth) signUpEmail(w http.ResponseWriter, r *http.Request) error {
 		Image       string  `json:"image"`
 		CallbackURL string  `json:"callbackURL"`
 		RememberMe  *bool   `json:"rememberMe"`
+		// InvitationToken is no field of better-auth's; its client passes it on.
+		InvitationToken string `json:"invitationToken"`
 	}
 	if err := decode(r, &body); err != nil {
 		return err
@@ -61,10 +64,16 @@ func (a *Auth) signUpEmail(w http.ResponseWriter, r *http.Request) error {
 	if user.PasswordHash, err = a.passwords.hash(r.Context(), password); err != nil {
 		return err
 	}
-	if a.opts.ConfirmEmail {
+	verified := false
+	if body.InvitationToken != "" {
+		if verified, err = a.store.InvitedBy(r.Context(), body.InvitationToken, user.Email); err != nil {
+			return err
+		}
+	}
+	if a.opts.ConfirmEmail && !verified {
 		return a.askToConfirm(w, r, user, body.CallbackURL)
 	}
-	made, err := a.makeUser(r.Context(), user, false)
+	made, err := a.makeUser(r.Context(), user, verified)
 	if err != nil {
 		return err
 	}

@@ -175,6 +175,14 @@ func (s *Store) UpdateUser(ctx context.Context, id string, name, image *string) 
 	return user, dbError(err)
 }
 
+// InvitedBy says whether secret is the token of an invitation that was mailed to
+// the address. It stays as it is: AcceptInvitation uses it up.
+func (s *Store) InvitedBy(ctx context.Context, secret, email string) (bool, error) {
+	var n int64
+	err := s.with(ctx).Table("invitations").Where("hash = ? AND email = ? AND expires_at > now()", HashSecret(secret), email).Count(&n).Error
+	return n > 0, dbError(err)
+}
+
 // Invited says whether an invitation waits for somebody with this address.
 func (s *Store) Invited(ctx context.Context, email string) (bool, error) {
 	var n int64
