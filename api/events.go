@@ -3,6 +3,7 @@ package api
 import (
 	"context"
 	"net/http"
+	"slices"
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -79,6 +80,9 @@ func (s *Server) sendChanges(ctx context.Context, c *gin.Context, watcher *chang
 		select {
 		case <-watcher.woken:
 			changes, resync := s.changes.news(watcher)
+			if slices.ContainsFunc(changes, changesRights) && !s.mayStillWatch(ctx, c) {
+				return nil
+			}
 			if resync {
 				if err := stream.event("", EventResync, struct{}{}); err != nil {
 					return err
@@ -107,6 +111,9 @@ func (s *Server) sendChanges(ctx context.Context, c *gin.Context, watcher *chang
 		}
 	}
 }
+
+// changesRights says whether somebody may do more or less after a change.
+func changesRights(c models.Change) bool { return c.Type == "member" || c.Type == "token" }
 
 // mayStillWatch looks again at who is there: a session may have been ended, a
 // token revoked, a member removed. A database that is away ends nothing.
