@@ -108,7 +108,7 @@ func (s *Server) deploy(ctx context.Context, in *deployInput) (*deployOutput, er
 			return queued(earlier), nil
 		}
 	}
-	if err := s.opts.Store.CheckQuota(ctx, identity.OrganizationID); err != nil {
+	if err := s.opts.Store.CheckQuota(ctx, identity.OrganizationID, true); err != nil {
 		return nil, err
 	}
 	if in.Body.CustomDomain != "" {

@@ -189,7 +189,8 @@ func TestBuildMinutes_areChargedAtTheEndUnlessThePlatformFailed(t *testing.T) {
 
 	_, _, err := store.CreateDeployment(t.Context(), deploymentOf(id, p))
 	refusal(t, err, models.ResourceBuildMinutes, 2, 2)
-	refusal(t, store.CheckQuota(t.Context(), id.OrganizationID), models.ResourceBuildMinutes, 2, 2)
+	refusal(t, store.CheckQuota(t.Context(), id.OrganizationID, true), models.ResourceBuildMinutes, 2, 2)
+	require.NoError(t, store.CheckQuota(t.Context(), id.OrganizationID, false))
 	settings := deploymentOf(id, p)
 	settings.Input.FromReleaseID = models.NewID(models.PrefixRelease)
 	_, _, err = store.CreateDeployment(t.Context(), settings)
@@ -207,7 +208,7 @@ func TestQuotas_startAnewWithEachPeriod(t *testing.T) {
 	old := newDeployment(t, store, id, p)
 	running := old
 	require.NoError(t, store.NoteBuildTime(t.Context(), old.ID, models.StepBuild, 10*time.Second))
-	requireCode(t, models.CodeQuotaExceeded, store.CheckQuota(t.Context(), id.OrganizationID))
+	requireCode(t, models.CodeQuotaExceeded, store.CheckQuota(t.Context(), id.OrganizationID, false))
 
 	execSQL(t, url, "UPDATE organizations SET build_seconds_used = 60, period_start = now() - interval '40 days', period_end = now() - interval '1 second'")
 	execSQL(t, url, "UPDATE quota_reservations SET period_start = now() - interval '40 days'")

@@ -8,14 +8,15 @@ import (
 )
 
 // CheckQuota says, without reserving, whether a deployment would be let in now:
-// nil or CodeQuotaExceeded with the numbers.
-func (s *Store) CheckQuota(ctx context.Context, organizationID string) error {
+// nil or CodeQuotaExceeded with the numbers. builds says that it may need build
+// minutes; one that changes nothing but variables does not.
+func (s *Store) CheckQuota(ctx context.Context, organizationID string, builds bool) error {
 	tx := s.with(ctx)
 	q, err := readQuota(tx, organizationID, "")
 	if err != nil {
 		return dbError(err)
 	}
-	return dbError(q.admitDeployment(tx, true))
+	return dbError(q.admitDeployment(tx, builds))
 }
 
 // ReserveQuota takes one deployment out of the organization's quota, once per
