@@ -43,34 +43,34 @@ type measures struct {
 }
 
 func newMeasures(registerer prometheus.Registerer) *measures {
-	make := promauto.With(registerer)
+	with := promauto.With(registerer)
 	m := &measures{
-		steps: make.NewHistogramVec(prometheus.HistogramOpts{
+		steps: with.NewHistogramVec(prometheus.HistogramOpts{
 			Name: "slipway_step_duration_seconds", Buckets: stepBuckets,
 			Help: "Time of one attempt at a step, by result: ok, user (the user's failure), platform (ours) or canceled.",
 		}, []string{"step", "result"}),
-		failures: make.NewCounterVec(prometheus.CounterOpts{
+		failures: with.NewCounterVec(prometheus.CounterOpts{
 			Name: "slipway_step_failures_total", Help: "Attempts at a step that failed, by the failure's code.",
 		}, []string{"step", "code"}),
-		waits: make.NewHistogramVec(prometheus.HistogramOpts{
+		waits: with.NewHistogramVec(prometheus.HistogramOpts{
 			Name: "slipway_queue_wait_seconds", Buckets: stepBuckets,
 			Help: "Time waited: deployments, from the request until the first step begins; builds, for a build slot; steps, for a worker to take a step.",
 		}, []string{"queue"}),
-		builds: make.NewHistogramVec(prometheus.HistogramOpts{
+		builds: with.NewHistogramVec(prometheus.HistogramOpts{
 			Name: "slipway_build_duration_seconds", Buckets: stepBuckets,
 			Help: "Time of a build in a sandbox, install and collecting included, by framework and result.",
 		}, []string{"framework", "result"}),
-		caches: make.NewCounterVec(prometheus.CounterOpts{
+		caches: with.NewCounterVec(prometheus.CounterOpts{
 			Name: "slipway_build_cache_requests_total",
 			Help: "Look-ups of what earlier builds left, by result (hit or miss): output, the whole build's; snapshot, the installed packages.",
 		}, []string{"cache", "result"}),
-		ended: make.NewCounterVec(prometheus.CounterOpts{
+		ended: with.NewCounterVec(prometheus.CounterOpts{
 			Name: "slipway_deployments_total", Help: "Deployments that ended, by outcome.",
 		}, []string{"outcome"}),
-		parked: make.NewCounter(prometheus.CounterOpts{
+		parked: with.NewCounter(prometheus.CounterOpts{
 			Name: "slipway_dead_letters_parked_total", Help: "Deployments that were parked as dead letters.",
 		}),
-		webhooks: make.NewCounterVec(prometheus.CounterOpts{
+		webhooks: with.NewCounterVec(prometheus.CounterOpts{
 			Name: "slipway_webhook_attempts_total",
 			Help: "Attempts to deliver a webhook, by what became of the delivery: succeeded, pending (it is tried again) or failed.",
 		}, []string{"result"}),

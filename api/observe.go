@@ -31,23 +31,23 @@ type measures struct {
 }
 
 func newMeasures(registerer prometheus.Registerer) *measures {
-	make := promauto.With(registerer)
+	with := promauto.With(registerer)
 	m := &measures{
-		requests: make.NewCounterVec(prometheus.CounterOpts{
+		requests: with.NewCounterVec(prometheus.CounterOpts{
 			Name: "slipway_api_requests_total",
 			Help: "Requests answered by the gateway, by operation (its id in the OpenAPI document, else the route; none for no route) and status.",
 		}, []string{"operation", "status"}),
-		seconds: make.NewHistogramVec(prometheus.HistogramOpts{
+		seconds: with.NewHistogramVec(prometheus.HistogramOpts{
 			Name: "slipway_api_request_duration_seconds", Help: "Time to the end of an answer of the gateway. Streams take as long as they are followed.",
 			Buckets: []float64{.005, .01, .025, .05, .1, .25, .5, 1, 2.5, 5, 10, 60},
 		}, []string{"operation"}),
-		errors: make.NewCounterVec(prometheus.CounterOpts{
+		errors: with.NewCounterVec(prometheus.CounterOpts{
 			Name: "slipway_api_errors_total", Help: "Errors the gateway answered with, by code.",
 		}, []string{"code"}),
-		quotas: make.NewCounterVec(prometheus.CounterOpts{
+		quotas: with.NewCounterVec(prometheus.CounterOpts{
 			Name: "slipway_quota_refusals_total", Help: "Requests refused because a quota is used up, by resource.",
 		}, []string{"resource"}),
-		rates: make.NewCounter(prometheus.CounterOpts{
+		rates: with.NewCounter(prometheus.CounterOpts{
 			Name: "slipway_rate_refusals_total", Help: "Requests refused because there were too many.",
 		}),
 	}

@@ -71,7 +71,7 @@ func (t *Temporal) Collect(out chan<- prometheus.Metric) {
 
 // find gives the series, making it when it is new. The SDK asks with every call
 // it makes.
-func find[M prometheus.Metric](t *Temporal, series temporalSeries, make func(prometheus.Opts) M) M {
+func find[M prometheus.Metric](t *Temporal, series temporalSeries, create func(prometheus.Opts) M) M {
 	t.mu.RLock()
 	known, ok := t.series[series].(M)
 	t.mu.RUnlock()
@@ -83,7 +83,7 @@ func find[M prometheus.Metric](t *Temporal, series temporalSeries, make func(pro
 	if known, ok := t.series[series].(M); ok {
 		return known
 	}
-	metric := make(prometheus.Opts{
+	metric := create(prometheus.Opts{
 		Name: series.name, Help: "A metric of the Temporal SDK: https://docs.temporal.io/references/sdk-metrics.", ConstLabels: series.values(),
 	})
 	if len(t.series) < maxTemporalSeries {
