@@ -112,6 +112,22 @@ func TestBadInput_namesHoldNoTricks(t *testing.T) {
 	s.do("POST", "/projects", map[string]any{"name": "Alike", "workerName": "SHOP"}).failed(models.CodeNameTaken)
 }
 
+func TestBadInput_aFieldGivenTwiceDoesNotSlipPastTheChecks(t *testing.T) {
+	g := newGateway(t)
+	for _, body := range []string{
+		`{"name":"\u202egpj.exe","name":"Fine"}`, `{"name":"Fine","n\u0061me":"Fine"}`, `{"workerName":"fine","name":{"workerName":1},"workerName":"fine"}`,
+	} {
+		a := g.do("POST", "/projects", body)
+		a.failed(models.CodeValidation)
+		require.Contains(t, string(a.body), "ame")
+	}
+	body, err := json.Marshal(g.deployBody(nil))
+	require.NoError(t, err)
+	two := strings.TrimSuffix(string(body), "}") + `,"initFiles":[{"path":"a","content":""}]}`
+	g.do("POST", "/deploy", two).failed(models.CodeValidation)
+	require.Empty(t, g.startedWorkflows())
+}
+
 func TestBadInput_sqlIsTextLikeAnyOther(t *testing.T) {
 	g := newGateway(t)
 	const text = `Robert'); DROP TABLE projects; -- " \ % _ $1 ? {{7*7}} ${jndi:x}`

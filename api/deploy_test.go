@@ -208,7 +208,7 @@ func TestDeploy_bodiesThatAreNoJSONAreRefused(t *testing.T) {
 		"not UTF-8":      {"{\"projectId\":\"\xff\"}", "UTF-8"},
 		"deeply nested":  {strings.Repeat("[", 20000), "not valid JSON"},
 		"null":           {`null`, ""},
-		"duplicate keys": {`{"projectId":1,"projectId":2}`, "string"},
+		"duplicate keys": {`{"projectId":1,"projectId":2}`, "twice"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			a := g.do("POST", "/deploy", c.body)

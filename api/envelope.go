@@ -223,5 +223,11 @@ func unmarshalJSON(data []byte, v any) error {
 	if errors.As(err, &syntax) {
 		return fmt.Errorf("is not valid JSON at byte %d: %s", syntax.Offset, syntax.Error())
 	}
+	if _, checked := v.(*any); checked && err == nil {
+		// huma decodes twice: to check what came, then into the handler's type.
+		if name, twice := repeatedField(data); twice {
+			return fmt.Errorf("has the field %q twice", shorten(name))
+		}
+	}
 	return err
 }

@@ -1,10 +1,13 @@
 package api
 
 import (
+	"bytes"
 	"encoding/json"
 	"strings"
 	"testing"
 	"time"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/slipwayhq/slipway/models"
 )
@@ -60,6 +63,66 @@ func FuzzDeployBody(f *testing.F) {
 			if again, problem := checkHost(host, "slipway.test"); problem != "" || again != host || strings.ToLower(host) != host {
 				t.Fatalf("host not in its final form: %q", host)
 			}
+		}
+	})
+}
+
+// FuzzRepeatedField holds the scan to what a decoder of tokens finds.
+func FuzzRepeatedField(f *testing.F) {
+	for _, seed := range []string{`{"a":1,"a":2}`, `{"a":{"a":[{"a":1,"b":"a\\"}]},"b":"\"a\":1"}`, `[{"a":1},{"a":1}]`, `{"\u0061":1,"a":2}`, `"a"`, `{}`, "{\"\xff\":1}", `{"":1,"":2}`} {
+		f.Add([]byte(seed))
+	}
+	f.Fuzz(func(t *testing.T, data []byte) {
+		var v any
+		if json.Unmarshal(data, &v) != nil || !utf8.Valid(data) {
+			return
+		}
+		_, found := repeatedField(data)
+		if want := repeats(json.NewDecoder(bytes.NewReader(data))); found != want {
+			t.Fatalf("%q: %v", data, found)
+		}
+	})
+}
+
+// repeats says whether the decoder's next value has an object with a name twice.
+func repeats(decoder *json.Decoder) bool {
+	token, err := decoder.Token()
+	if err != nil || token != json.Delim('{') && token != json.Delim('[') {
+		return false
+	}
+	names, twice := map[string]bool{}, false
+	for decoder.More() {
+		if token == json.Delim('{') {
+			name, _ := decoder.Token()
+			twice = twice || names[name.(string)]
+			names[name.(string)] = true
+		}
+		twice = repeats(decoder) || twice
+	}
+	_, _ = decoder.Token()
+	return twice
+}
+
+// FuzzPrintable holds what the log shows of a path to plain text.
+func FuzzPrintable(f *testing.F) {
+	for _, seed := range []string{"/projects/a b", "/\x1b[2J", "/\u009b31m", "/\xff\xfe", "/é\u202e", "/%0a"} {
+		f.Add(seed)
+	}
+	f.Fuzz(func(t *testing.T, path string) {
+		shown := printable(path)
+		if !utf8.ValidString(shown) || strings.ContainsFunc(shown, func(r rune) bool { return !unicode.IsPrint(r) }) {
+			t.Fatalf("%q is shown as %q", path, shown)
+		}
+	})
+}
+
+func FuzzRequestID(f *testing.F) {
+	for _, seed := range []string{"abc-1.2_3", "", "a b", "\r\n", strings.Repeat("a", 65), "é"} {
+		f.Add(seed)
+	}
+	f.Fuzz(func(t *testing.T, id string) {
+		if saneRequestID(id) && (len(id) > 64 || id == "" || strings.ContainsFunc(id, func(r rune) bool { return r <= ' ' || r > '~' || r == '"' })) {
+			t.Fatalf("%q is taken", id)
 		}
 	})
 }
