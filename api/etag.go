@@ -22,8 +22,11 @@ type IfNoneMatch struct {
 }
 
 // entityTag is the strong entity tag (RFC 9110 §8.8.3) of a representation that
-// has another version after each change.
-func entityTag(version int64) string { return strconv.Quote(strconv.FormatInt(version, 10)) }
+// has another version after each change. variant is what else decides what is
+// shown, such as the role of who asks; it takes no part in If-Match.
+func entityTag(version int64, variant ...string) string {
+	return `"` + strings.Join(append([]string{strconv.FormatInt(version, 10)}, variant...), "-") + `"`
+}
 
 // versions are those that the change is limited to; nil is any. Weak tags match
 // none (§8.8.3.2), nor do tags that were never ours.
@@ -37,19 +40,20 @@ func (c IfMatch) versions() ([]int64, error) {
 	}
 	versions := []int64{}
 	for _, tag := range tags {
-		if version, err := strconv.ParseInt(strings.Trim(tag, `"`), 10, 64); err == nil && entityTag(version) == tag {
+		number, _, _ := strings.Cut(strings.Trim(tag, `"`), "-")
+		if version, err := strconv.ParseInt(number, 10, 64); err == nil && !strings.HasPrefix(tag, "W/") && strconv.FormatInt(version, 10) == number {
 			versions = append(versions, version)
 		}
 	}
 	return versions, nil
 }
 
-// status is 304 when the caller has this version already, else 200. A field that
-// is malformed is as none.
-func (c IfNoneMatch) status(version int64) int {
+// status is 304 when the caller has what this tag names already, else 200. A field
+// that is malformed is as none.
+func (c IfNoneMatch) status(current string) int {
 	tags, _ := parseTags(c.IfNoneMatch)
 	if strings.TrimSpace(c.IfNoneMatch) == "*" || slices.ContainsFunc(tags, func(tag string) bool {
-		return strings.TrimPrefix(tag, "W/") == entityTag(version)
+		return strings.TrimPrefix(tag, "W/") == current
 	}) {
 		return http.StatusNotModified
 	}

@@ -57,12 +57,24 @@ type createOrganizationInput struct{ Body OrganizationRequest }
 
 type changeOrganizationInput struct {
 	InOrganization
+	IfMatch
 	Body OrganizationRequest
 }
 
 type createOrganizationOutput struct {
 	Location string `header:"Location" doc:"The organization's path"`
 	Body     Organization
+}
+
+type getOrganizationInput struct {
+	InOrganization
+	IfNoneMatch
+}
+
+type getOrganizationOutput struct {
+	Status int
+	ETag   string `header:"ETag" doc:"Names this state of the organization; send it as If-Match to change just this one"`
+	Body   Organization
 }
 
 type organizationOutput struct{ Body Organization }
@@ -86,10 +98,11 @@ func (s *Server) registerOrganizations() {
 	}, s.createOrganization)
 	register(s, route{
 		id: "get-organization", method: http.MethodGet, path: path, tag: "Organizations", summary: "One organization",
+		responses: notModified(),
 	}, s.organization)
 	register(s, route{
 		id: "change-organization", method: http.MethodPatch, path: path, tag: "Organizations", maxBody: 16 << 10,
-		summary: "Rename an organization",
+		summary: "Rename an organization", errors: []models.Code{models.CodePreconditionFailed},
 	}, s.changeOrganization)
 	register(s, route{
 		id: "delete-organization", method: http.MethodDelete, path: path, tag: "Organizations", status: http.StatusNoContent,
@@ -157,28 +170,40 @@ func (s *Server) createOrganization(ctx context.Context, in *createOrganizationI
 	return &createOrganizationOutput{Location: "/orgs/" + row.ID, Body: view}, nil
 }
 
-func (s *Server) organization(ctx context.Context, _ *InOrganization) (*organizationOutput, error) {
-	org, err := s.organizationOf(ctx)
-	return &organizationOutput{org}, err
+func (s *Server) organization(ctx context.Context, in *getOrganizationInput) (*getOrganizationOutput, error) {
+	org, tag, err := s.taggedOrganization(ctx)
+	return &getOrganizationOutput{Status: in.status(tag), ETag: tag, Body: org}, err
 }
 
 // organizationOf is the organization that the request acts in.
 func (s *Server) organizationOf(ctx context.Context) (Organization, error) {
-	identity := identityOf(ctx)
-	row, err := s.opts.Store.Organization(ctx, identity.OrganizationID)
-	return Organization{ID: row.ID, Name: row.Name, Role: identity.Role, CreatedAt: stamp(row.CreatedAt)}, err
+	org, _, err := s.taggedOrganization(ctx)
+	return org, err
 }
 
-func (s *Server) changeOrganization(ctx context.Context, in *changeOrganizationInput) (*organizationOutput, error) {
+// taggedOrganization is organizationOf with its entity tag, in which the role
+// stands because it is shown.
+func (s *Server) taggedOrganization(ctx context.Context) (org Organization, tag string, err error) {
+	identity := identityOf(ctx)
+	row, err := s.opts.Store.Organization(ctx, identity.OrganizationID)
+	org = Organization{ID: row.ID, Name: row.Name, Role: identity.Role, CreatedAt: stamp(row.CreatedAt)}
+	return org, entityTag(row.Version, string(identity.Role)), err
+}
+
+func (s *Server) changeOrganization(ctx context.Context, in *changeOrganizationInput) (*getOrganizationOutput, error) {
 	name, err := displayName("name", in.Body.Name)
 	if err != nil {
 		return nil, err
 	}
-	if err := s.opts.Store.RenameOrganization(ctx, identityOf(ctx).OrganizationID, name); err != nil {
+	versions, err := in.versions()
+	if err != nil {
 		return nil, err
 	}
-	org, err := s.organizationOf(ctx)
-	return &organizationOutput{org}, err
+	if err := s.opts.Store.RenameOrganization(ctx, identityOf(ctx).OrganizationID, name, versions); err != nil {
+		return nil, err
+	}
+	org, tag, err := s.taggedOrganization(ctx)
+	return &getOrganizationOutput{Status: http.StatusOK, ETag: tag, Body: org}, err
 }
 
 func (s *Server) deleteOrganization(ctx context.Context, _ *InOrganization) (*emptyOutput, error) {

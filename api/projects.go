@@ -160,7 +160,7 @@ func (s *Server) project(ctx context.Context, in *getProjectInput) (*projectOutp
 	if err != nil {
 		return nil, err
 	}
-	return &projectOutput{Status: in.status(row.Version), ETag: entityTag(row.Version), Body: s.projectView(row)}, nil
+	return &projectOutput{Status: in.status(entityTag(row.Version)), ETag: entityTag(row.Version), Body: s.projectView(row)}, nil
 }
 
 // projectOf reads a project of the caller's organization.

@@ -228,3 +228,21 @@ func TestProject_isNotDeletedWhenItsWorkCannotBeStopped(t *testing.T) {
 	g.do("DELETE", "/projects/"+g.project.ID+"?confirm=shop", nil).failed(models.CodeQueue)
 	require.Equal(t, 200, g.do("GET", "/projects/"+g.project.ID, nil).status)
 }
+
+func TestOrganization_isChangedOnlyAsItWasSeen(t *testing.T) {
+	g := newGateway(t)
+	path := "/orgs/" + g.owner.OrganizationID
+	tag := g.do("GET", path, nil).header.Get("ETag")
+	require.Equal(t, `"1-owner"`, tag)
+	require.Equal(t, 304, g.do("GET", path, nil, header{"If-None-Match": tag}).status)
+	g.deploy(nil)
+	require.Equal(t, tag, g.do("GET", path, nil).header.Get("ETag"), "counts are not shown here")
+	var org api.Organization
+	changed := g.do("PATCH", path, map[string]any{"name": "Acme"}, header{"If-Match": tag})
+	changed.into(200, &org)
+	require.Equal(t, "Acme", org.Name)
+	require.Equal(t, `"2-owner"`, changed.header.Get("ETag"))
+	g.do("PATCH", path, map[string]any{"name": "Late"}, header{"If-Match": tag}).failed(models.CodePreconditionFailed)
+	g.do("PATCH", path, map[string]any{"name": "Late"}, header{"If-Match": `"x"`}).failed(models.CodePreconditionFailed)
+	g.do("PATCH", path, map[string]any{"name": "Late"}).into(200, &org)
+}

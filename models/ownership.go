@@ -71,13 +71,22 @@ func (s *Store) OrganizationsOf(ctx context.Context, f OwnFilter) ([]OwnOrganiza
 	return rows, dbError(err)
 }
 
-// RenameOrganization gives it another name; CodeOrganizationNotFound.
-func (s *Store) RenameOrganization(ctx context.Context, id, name string) error {
-	result := s.with(ctx).Model(&Organization{}).Where("id = ?", id).Update("name", name)
-	if result.Error == nil && result.RowsAffected == 0 {
+// RenameOrganization gives it another name, while it has one of the versions; nil
+// is any. CodeOrganizationNotFound, CodePreconditionFailed.
+func (s *Store) RenameOrganization(ctx context.Context, id, name string, versions []int64) error {
+	query := s.with(ctx).Model(&Organization{}).Where("id = ?", id)
+	if versions != nil {
+		// IN needs something in its list.
+		query = query.Where("version IN ?", append([]int64{0}, versions...))
+	}
+	result := query.Update("name", name)
+	if result.Error != nil || result.RowsAffected > 0 {
+		return dbError(result.Error)
+	}
+	if _, err := s.Organization(ctx, id); err != nil {
 		return errNoOrganization(id)
 	}
-	return dbError(result.Error)
+	return Errorf(CodePreconditionFailed, "The organization has changed since you read it. Read it again and repeat this if it still makes sense.")
 }
 
 // DeleteOrganization ends an organization with its members, tokens and

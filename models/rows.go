@@ -9,6 +9,9 @@ import (
 type Organization struct {
 	ID   string
 	Name string
+	// Version is another after every change of the settings above; the database
+	// counts it.
+	Version int64 `gorm:"default:1"`
 	// The quotas. What is used of a period counts only until PeriodEnd; see
 	// Store.Usage.
 	DeploymentsLimit  int64

@@ -14,6 +14,18 @@ END $$;
 -- +goose StatementEnd
 CREATE TRIGGER projects_version BEFORE UPDATE ON projects FOR EACH ROW EXECUTE FUNCTION projects_version();
 
+-- The same of an organization, whose counts change with every deployment.
+ALTER TABLE organizations ADD COLUMN version bigint NOT NULL DEFAULT 1;
+-- +goose StatementBegin
+CREATE FUNCTION organizations_version() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    NEW.version := OLD.version + 1;
+    RETURN NEW;
+END $$;
+-- +goose StatementEnd
+CREATE TRIGGER organizations_version BEFORE UPDATE ON organizations FOR EACH ROW
+    WHEN (OLD.name IS DISTINCT FROM NEW.name) EXECUTE FUNCTION organizations_version();
+
 -- A worker name that was given up stays its organization's for a while, so that
 -- nobody else receives the visitors of links that still lead there.
 CREATE TABLE retired_names (
@@ -71,6 +83,9 @@ DROP FUNCTION audit_log_is_append_only();
 DROP INDEX tokens_by_project, rollouts_by_base_release, rollouts_by_release, routes_by_release, idempotency_keys_by_deployment,
     deployments_by_outcome, deployments_by_user, deployments_by_project_age, deployments_by_organization;
 DROP TABLE retired_names;
+DROP TRIGGER organizations_version ON organizations;
+DROP FUNCTION organizations_version();
+ALTER TABLE organizations DROP COLUMN version;
 DROP TRIGGER projects_version ON projects;
 DROP FUNCTION projects_version();
 ALTER TABLE projects DROP COLUMN version;
