@@ -77,8 +77,8 @@ func (s *Store) SetQuotas(ctx context.Context, organizationID string, change Quo
 		values[column] = *limit
 	}
 	if len(values) == 0 {
-		_, err := s.Organization(ctx, organizationID)
-		return err
+		_, err := readQuota(s.with(ctx), organizationID, "")
+		return dbError(err)
 	}
 	result := s.with(ctx).Model(&Organization{}).Where("id = ?", organizationID).Updates(values)
 	if result.Error == nil && result.RowsAffected == 0 {
