@@ -8,6 +8,7 @@ import (
 	"io"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -106,7 +107,7 @@ func (a *Auth) callback(w http.ResponseWriter, r *http.Request) error {
 	}
 	// Before the state is spent: a link with somebody else's state must not end
 	// their journey, nor begin a session here.
-	if !contains(a.signedCookies(r, stateCookie), state) {
+	if !slices.Contains(a.signedCookies(r, stateCookie), state) {
 		return fail("state_mismatch")
 	}
 	a.clearCookie(w, stateCookie)
@@ -151,15 +152,6 @@ func (a *Auth) callback(w http.ResponseWriter, r *http.Request) error {
 		return redirect(w, j.NewPersonURL)
 	}
 	return redirect(w, j.CallbackURL)
-}
-
-func contains(values []string, value string) bool {
-	for _, v := range values {
-		if v == value {
-			return true
-		}
-	}
-	return false
 }
 
 // gitHubPerson is who GitHub says it is; email is their primary address, and
