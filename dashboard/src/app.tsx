@@ -95,6 +95,8 @@ function Inside({ path }: { path: string }) {
   const [first, second, third] = parts;
   useEffect(() => {
     document.querySelector<HTMLElement>("main h1")?.focus({ preventScroll: true });
+    // On a phone the rows of links are wider than the screen.
+    for (const current of document.querySelectorAll("nav [aria-current=page]")) current.scrollIntoView({ block: "nearest", inline: "center" });
   }, [path]);
   switch (first) {
     case "device":

@@ -1,6 +1,6 @@
 // Deployments that failed for a reason of the platform's and wait for somebody.
 import { post } from "../core/api";
-import { plural } from "../core/format";
+import { count, plural } from "../core/format";
 import { usePages } from "../core/resource";
 import { href } from "../core/router";
 import { may } from "../core/session";
@@ -17,21 +17,13 @@ export function DeadLetters() {
   const items = list.data;
   const retryAll = () =>
     ask({
-      title: `Retry ${plural(items?.length ?? 0, "deployment")}?`,
+      title: "Retry all that is parked?",
       text: <p>Each resumes at the step that failed. Do it when what was wrong is put right; otherwise they come back here.</p>,
       action: "Retry all",
       run: async () => {
-        let done = 0;
-        for (const d of items ?? []) {
-          await post(`/deployments/${d.id}/retry`, {}).then(
-            () => done++,
-            (thrown: unknown) => {
-              // One that somebody else has just retried is as good.
-              if ((thrown as { status?: number }).status !== 409) throw thrown;
-            },
-          );
-        }
-        say(`${plural(done, "deployment")} resumed.`);
+        const answer = await post<{ items: { ok: boolean }[]; failed: number; more: boolean }>("/dead-letters/retry", {});
+        const done = answer.items.length - answer.failed;
+        say(`${plural(done, "deployment")} resumed${answer.failed ? `, ${count(answer.failed)} did not` : ""}${answer.more ? "; there are more" : ""}.`, answer.failed ? "bad" : "ok");
         list.reload();
       },
     });
@@ -45,7 +37,7 @@ export function DeadLetters() {
           items &&
           items.length > 1 && (
             <Button kind="primary" onClick={retryAll}>
-              Retry all {items.length}
+              Retry all
             </Button>
           )
         }

@@ -1,12 +1,12 @@
 // A project's settings.
 import { useEffect, useState } from "preact/hooks";
-import { call, callTagged } from "../core/api";
+import { call, callTagged, post } from "../core/api";
 import { useResource } from "../core/resource";
 import { navigate } from "../core/router";
-import { may } from "../core/session";
+import { may, organizations, switchTo } from "../core/session";
 import type { Project } from "../core/types";
 import { ask, say } from "../ui/notice";
-import { Button, Copy, ErrorNote, Field, Panel, useAction } from "../ui/parts";
+import { Button, Choice, Copy, ErrorNote, Field, Panel, useAction } from "../ui/parts";
 
 export function Settings({ project }: { project: Project }) {
   const path = "/projects/" + project.id;
@@ -91,6 +91,7 @@ export function Settings({ project }: { project: Project }) {
           </div>
         </dl>
       </Panel>
+      {may("admin") && <Transfer project={project} />}
       {may("admin") && (
         <Panel title="Delete the project">
           <div class="split">
@@ -102,5 +103,34 @@ export function Settings({ project }: { project: Project }) {
         </Panel>
       )}
     </div>
+  );
+}
+
+// Transfer gives the project to another organization in which one is an admin.
+function Transfer({ project }: { project: Project }) {
+  const others = organizations.value.filter((o) => o.id !== project.orgId && (o.role === "admin" || o.role === "owner"));
+  const [to, setTo] = useState(others[0]?.id ?? "");
+  const target = others.find((o) => o.id === to);
+  if (!target) return null;
+  const transfer = () =>
+    ask({
+      title: `Transfer ${project.name} to ${target.name}?`,
+      text: <p>Its members see it from then on, and this organization's no longer do. It goes on answering where it does.</p>,
+      action: "Transfer it",
+      typed: project.workerName,
+      run: async () => {
+        await post(`/projects/${project.id}/transfer`, { orgId: target.id });
+        say(`${project.name} belongs to ${target.name} now.`);
+        switchTo(target.id);
+        navigate("/projects/" + project.id, { replace: true });
+      },
+    });
+  return (
+    <Panel title="Transfer the project">
+      <div class="split">
+        <Choice hideLabel label="Organization that gets it" value={to} onChange={setTo} options={others.map((o) => ({ value: o.id, text: o.name }))} />
+        <Button onClick={transfer}>Transfer …</Button>
+      </div>
+    </Panel>
   );
 }

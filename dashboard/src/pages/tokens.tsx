@@ -76,7 +76,7 @@ export function Tokens() {
                 <th scope="col" class="right wide-only">
                   Ends
                 </th>
-                <th scope="col" class="right">
+                <th scope="col" class="right wide-only">
                   Last used
                 </th>
                 <th scope="col">
@@ -95,7 +95,7 @@ export function Tokens() {
                   </td>
                   <td class="wide-only muted">{t.projectId ? (names.get(t.projectId) ?? "one project") : "all projects"}</td>
                   <td class="right nowrap wide-only">{t.expiresAt ? Date.parse(t.expiresAt) < Date.now() ? <Badge tone="bad">ended</Badge> : onDay(t.expiresAt) : <span class="muted">never</span>}</td>
-                  <td class="right nowrap">{t.lastUsedAt ? <Time at={t.lastUsedAt} /> : <span class="muted">never</span>}</td>
+                  <td class="right nowrap wide-only">{t.lastUsedAt ? <Time at={t.lastUsedAt} /> : <span class="muted">never</span>}</td>
                   <td class="right">
                     <Button small kind="quiet" onClick={() => revoke(t)} label={`Revoke ${t.name}`}>
                       Revoke

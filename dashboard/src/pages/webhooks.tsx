@@ -39,6 +39,8 @@ function state(w: Webhook): { tone: Tone; text: string } {
   return { tone: "ok", text: "On" };
 }
 
+const eventsOf = (w: Webhook) => (w.events.includes("*") ? "all events" : w.events.join(", "));
+
 export function Webhooks() {
   useTitle("Webhooks");
   const list = usePages<Webhook>("/webhooks", (e) => e.type === "webhook");
@@ -93,7 +95,7 @@ export function Webhooks() {
                     <td>
                       <Badge tone={s.tone}>{s.text}</Badge>
                     </td>
-                    <td class="wide-only muted clip">{w.events.join(", ")}</td>
+                    <td class="wide-only muted clip">{eventsOf(w)}</td>
                     <td class="right nowrap wide-only">
                       <Time at={w.createdAt} />
                     </td>
@@ -233,7 +235,7 @@ export function WebhookPage({ id }: { id: string }) {
             <span class="clip">{w.url}</span> <Badge tone={s.tone}>{s.text}</Badge>
           </>
         }
-        sub={`${w.events.join(", ")} · ${w.format}`}
+        sub={`${eventsOf(w)} · ${w.format}`}
         actions={
           may("admin") && (
             <>
