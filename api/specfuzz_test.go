@@ -49,6 +49,7 @@ func TestSpec_answersToRequestsMadeOfTheDocumentKeepIt(t *testing.T) {
 	require.NoError(t, err)
 	g.goLive(g.deploy(nil))
 	g.goLive(g.deploy(nil))
+	g.candidate()
 	for range 5 {
 		g.record(g.deploy(nil).ID, 2, parked)
 	}
@@ -72,6 +73,10 @@ func TestSpec_answersToRequestsMadeOfTheDocumentKeepIt(t *testing.T) {
 		Credentials: map[string]func(http.Header){
 			"bearer":  func(h http.Header) { h.Set("Authorization", "Bearer "+g.token) },
 			"session": func(h http.Header) { h.Set("Cookie", testCookie); h.Set("Origin", g.http.URL) },
+		},
+		Places: []string{
+			"/projects/" + g.project.ID, "/projects/" + g.project.ID + "/domains/" + own.Host, "/orgs/" + g.owner.OrganizationID,
+			"/orgs/" + g.owner.OrganizationID + "/members/" + g.owner.UserID,
 		},
 		Keep:    []string{g.owner.OrganizationID, g.owner.UserID, caller.TokenID, g.project.ID, own.ID},
 		Spare:   []string{"delete-organization", "transfer-project", "revoke-token", "change-member", "remove-member"},

@@ -38,6 +38,8 @@ type Options struct {
 	Credentials map[string]func(http.Header)
 	// Keep are ids that no DELETE gets to see, nor what Spare names.
 	Keep []string
+	// Places are paths of what is there from the start, as Location headers name others.
+	Places []string
 	// Spare are operations that get no id of Keep.
 	Spare []string
 	// Secrets must never be in an answer that did not make them.
@@ -62,7 +64,7 @@ func Run(ctx context.Context, opts Options) (Report, error) {
 	if err != nil {
 		return Report{}, err
 	}
-	f := &fuzzer{opts: opts, doc: doc, pool: newPool(opts.Keep, doc.names()), report: Report{Statuses: map[string]map[int]int{}}, seen: map[string]bool{}}
+	f := &fuzzer{opts: opts, doc: doc, pool: newPool(opts.Keep, opts.Places, doc.names()), report: Report{Statuses: map[string]map[int]int{}}, seen: map[string]bool{}}
 	rng := rand.New(rand.NewPCG(opts.Seed, 0))
 	for _, batch := range f.batches(rng) {
 		f.send(ctx, batch)

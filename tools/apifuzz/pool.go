@@ -17,18 +17,23 @@ type pool struct {
 	ids map[string][]string
 	// values of fields by those of their names that requests have too.
 	values map[string][]string
-	// places are paths that Location headers named.
+	// places are paths that Location headers named, after those there were at first.
 	places [][]string
+	first  int
 }
 
 // most is how many of a kind are remembered.
 const most = 200
 
-func newPool(keep []string, names map[string]bool) *pool {
+func newPool(keep, places []string, names map[string]bool) *pool {
 	p := &pool{keep: map[string]bool{}, ids: map[string][]string{}, values: map[string][]string{}}
 	for name := range names {
 		p.values[name] = nil
 	}
+	for _, place := range places {
+		p.places = append(p.places, strings.Split(place, "/"))
+	}
+	p.first = len(places)
 	for _, id := range keep {
 		p.keep[id] = true
 		p.ids[prefixOf(id)] = remember(p.ids[prefixOf(id)], id)
@@ -61,8 +66,8 @@ func (p *pool) learn(body []byte, location string) {
 	}
 	if strings.HasPrefix(location, "/") {
 		p.places = append(p.places, strings.Split(location, "/"))
-		if len(p.places) > most {
-			p.places = slices.Delete(p.places, most/4, most/4+1)
+		if len(p.places) > p.first+most {
+			p.places = slices.Delete(p.places, p.first, p.first+1)
 		}
 	}
 }
@@ -121,14 +126,19 @@ func (p *pool) value(rng *rand.Rand, name string) string {
 }
 
 // place fills the parameters of a path from a place that begins like it, or that it
-// begins like; nil for none. The last of them is none to keep when spare.
+// begins like; nil for none. Half of the time it is one there was at first. The last of
+// them is none to keep when spare.
 func (p *pool) place(rng *rand.Rand, path string, spare bool) map[string]string {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	template := strings.Split(path, "/")
 	var fits []map[string]string
 	longest := 0
-	for _, place := range p.places {
+	places := p.places
+	if rng.IntN(2) == 0 {
+		places = places[:p.first]
+	}
+	for _, place := range places {
 		found, last := map[string]string{}, ""
 		common := min(len(place), len(template))
 		for i := range common {
