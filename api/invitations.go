@@ -210,7 +210,7 @@ func (s *Server) acceptInvitation(ctx context.Context, in *acceptInput) (*organi
 	}
 	noteOrganization(ctx, member.OrganizationID)
 	org, err := s.opts.Store.Organization(ctx, member.OrganizationID)
-	return &organizationOutput{Organization{ID: org.ID, Name: org.Name, Role: member.Role, CreatedAt: stamp(org.CreatedAt)}}, err
+	return &organizationOutput{organizationView(org, member.Role)}, err
 }
 
 func invitationView(row models.Invitation) Invitation {

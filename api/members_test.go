@@ -131,6 +131,11 @@ func TestOrganizations_areMadeRenamedAndEnded(t *testing.T) {
 	var changed api.Organization
 	s.do("PATCH", "/orgs/"+made.ID, map[string]any{"name": "Third"}, owner.in(s.org)).into(200, &changed)
 	require.Equal(t, "Third", changed.Name)
+	a = s.do("GET", "/orgs/"+made.ID, nil, owner.in(""))
+	require.Equal(t, `"2-owner"`, a.header.Get("ETag"))
+	require.Equal(t, 304, s.do("GET", "/orgs/"+made.ID, nil, owner.in(""), header{"If-None-Match": a.header.Get("ETag")}).status)
+	s.do("PATCH", "/orgs/"+made.ID, map[string]any{"name": "Fourth"}, owner.in(""), header{"If-Match": `"1-owner"`}).failed(models.CodePreconditionFailed)
+	require.Equal(t, 200, s.do("PATCH", "/orgs/"+made.ID, map[string]any{"name": "Fourth"}, owner.in(""), header{"If-Match": a.header.Get("ETag")}).status)
 	s.do("DELETE", "/orgs/"+s.org, nil, owner.in("")).failed(models.CodeConflict)
 	require.Equal(t, 204, s.do("DELETE", "/orgs/"+made.ID, nil, owner.in("")).status)
 	s.do("GET", "/orgs/"+made.ID, nil, owner.in("")).failed(models.CodeOrganizationNotFound)

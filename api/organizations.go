@@ -79,6 +79,12 @@ type getOrganizationOutput struct {
 
 type organizationOutput struct{ Body Organization }
 
+type organizationStateOutput struct {
+	Status int
+	ETag   string `header:"ETag" doc:"Names this state of the organization; send it as If-Match to change just this one"`
+	Body   Organization
+}
+
 type organizationsOutput struct{ Body OrganizationList }
 
 func (s *Server) registerOrganizations() {
@@ -126,10 +132,11 @@ func (s *Server) me(ctx context.Context, _ *struct{}) (*meOutput, error) {
 		Scope: identity.Scope, TokenID: identity.TokenID, ProjectID: identity.ProjectID,
 	}
 	if identity.OrganizationID != "" {
-		org, err := s.organizationOf(ctx)
+		row, err := s.opts.Store.Organization(ctx, identity.OrganizationID)
 		if err != nil {
 			return nil, err
 		}
+		org := organizationView(row, identity.Role)
 		me.Organization = &org
 	}
 	return &meOutput{me}, nil
@@ -166,31 +173,21 @@ func (s *Server) createOrganization(ctx context.Context, in *createOrganizationI
 	if err != nil {
 		return nil, err
 	}
-	view := Organization{ID: row.ID, Name: row.Name, Role: models.RoleOwner, CreatedAt: stamp(row.CreatedAt)}
-	return &createOrganizationOutput{Location: "/orgs/" + row.ID, Body: view}, nil
+	return &createOrganizationOutput{Location: "/orgs/" + row.ID, Body: organizationView(row, models.RoleOwner)}, nil
 }
 
-func (s *Server) organization(ctx context.Context, in *getOrganizationInput) (*getOrganizationOutput, error) {
-	org, tag, err := s.taggedOrganization(ctx)
-	return &getOrganizationOutput{Status: in.status(tag), ETag: tag, Body: org}, err
-}
-
-// organizationOf is the organization that the request acts in.
-func (s *Server) organizationOf(ctx context.Context) (Organization, error) {
-	org, _, err := s.taggedOrganization(ctx)
-	return org, err
-}
-
-// taggedOrganization is organizationOf with its entity tag, in which the role
-// stands because it is shown.
-func (s *Server) taggedOrganization(ctx context.Context) (org Organization, tag string, err error) {
+func (s *Server) organization(ctx context.Context, in *getOrganizationInput) (*organizationStateOutput, error) {
 	identity := identityOf(ctx)
 	row, err := s.opts.Store.Organization(ctx, identity.OrganizationID)
-	org = Organization{ID: row.ID, Name: row.Name, Role: identity.Role, CreatedAt: stamp(row.CreatedAt)}
-	return org, entityTag(row.Version, string(identity.Role)), err
+	if err != nil {
+		return nil, err
+	}
+	tag := entityTag(row.Version, string(identity.Role))
+	return &organizationStateOutput{Status: in.status(tag), ETag: tag, Body: organizationView(row, identity.Role)}, nil
 }
 
-func (s *Server) changeOrganization(ctx context.Context, in *changeOrganizationInput) (*getOrganizationOutput, error) {
+func (s *Server) changeOrganization(ctx context.Context, in *changeOrganizationInput) (*organizationStateOutput, error) {
+	identity := identityOf(ctx)
 	name, err := displayName("name", in.Body.Name)
 	if err != nil {
 		return nil, err
@@ -199,11 +196,15 @@ func (s *Server) changeOrganization(ctx context.Context, in *changeOrganizationI
 	if err != nil {
 		return nil, err
 	}
-	if err := s.opts.Store.RenameOrganization(ctx, identityOf(ctx).OrganizationID, name, versions); err != nil {
+	row, err := s.opts.Store.RenameOrganization(ctx, identity.OrganizationID, name, versions)
+	if err != nil {
 		return nil, err
 	}
-	org, tag, err := s.taggedOrganization(ctx)
-	return &getOrganizationOutput{Status: http.StatusOK, ETag: tag, Body: org}, err
+	return &organizationStateOutput{Status: http.StatusOK, ETag: entityTag(row.Version, string(identity.Role)), Body: organizationView(row, identity.Role)}, nil
+}
+
+func organizationView(row models.Organization, role models.Role) Organization {
+	return Organization{ID: row.ID, Name: row.Name, Role: role, CreatedAt: stamp(row.CreatedAt)}
 }
 
 func (s *Server) deleteOrganization(ctx context.Context, _ *InOrganization) (*emptyOutput, error) {

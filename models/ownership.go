@@ -2,9 +2,11 @@ package models
 
 import (
 	"context"
+	"slices"
 	"time"
 
 	"gorm.io/gorm"
+	"gorm.io/gorm/clause"
 )
 
 // MaxOwned bounds the organizations one person owns: each has quotas of its own.
@@ -71,22 +73,24 @@ func (s *Store) OrganizationsOf(ctx context.Context, f OwnFilter) ([]OwnOrganiza
 	return rows, dbError(err)
 }
 
-// RenameOrganization gives it another name, while it has one of the versions; nil
-// is any. CodeOrganizationNotFound, CodePreconditionFailed.
-func (s *Store) RenameOrganization(ctx context.Context, id, name string, versions []int64) error {
-	query := s.with(ctx).Model(&Organization{}).Where("id = ?", id)
-	if versions != nil {
-		// IN needs something in its list.
-		query = query.Where("version IN ?", append([]int64{0}, versions...))
-	}
-	result := query.Update("name", name)
-	if result.Error != nil || result.RowsAffected > 0 {
-		return dbError(result.Error)
-	}
-	if _, err := s.Organization(ctx, id); err != nil {
-		return errNoOrganization(id)
-	}
-	return Errorf(CodePreconditionFailed, "The organization has changed since you read it. Read it again and repeat this if it still makes sense.")
+// RenameOrganization gives it another name. With versions only while it has one
+// of them, else CodePreconditionFailed; CodeOrganizationNotFound.
+func (s *Store) RenameOrganization(ctx context.Context, id, name string, versions []int64) (Organization, error) {
+	var row Organization
+	err := s.with(ctx).Transaction(func(tx *gorm.DB) error {
+		if err := lockOrganization(tx, id, "NO KEY UPDATE"); err != nil {
+			return err
+		}
+		if err := tx.Where("id = ?", id).Take(&row).Error; err != nil {
+			return err
+		}
+		if versions != nil && !slices.Contains(versions, row.Version) {
+			return Errorf(CodePreconditionFailed, "The organization has changed since you read it. Read it again and repeat this if it still makes sense.")
+		}
+		// The database counts the version.
+		return tx.Model(&row).Clauses(clause.Returning{}).Where("id = ?", id).Update("name", name).Error
+	})
+	return row, dbError(err)
 }
 
 // DeleteOrganization ends an organization with its members, tokens and
