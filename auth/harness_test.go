@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"io"
 	"net/http"
 	"net/http/cookiejar"
@@ -42,11 +43,10 @@ type service struct {
 // newService makes one where everybody may sign up; change may say otherwise.
 func newService(t *testing.T, change ...func(*Options)) *service {
 	t.Helper()
-	databaseURL := pgtest.URL(t)
+	databaseURL := pgtest.Copy(t, migrate)
 	store, err := models.OpenStore(models.StoreOptions{URL: databaseURL})
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = store.Close() })
-	require.NoError(t, store.Migrate(t.Context()))
 	s := &service{T: t, store: store, databaseURL: databaseURL, letters: &letters{}, log: &logBuffer{}}
 	log := logrus.New()
 	log.SetOutput(s.log)
@@ -66,6 +66,14 @@ func newService(t *testing.T, change ...func(*Options)) *service {
 	s.mux.Handle(Prefix, s.auth.Handler())
 	t.Cleanup(func() { s.http.Close(); s.auth.Close() })
 	return s
+}
+
+func migrate(url string) error {
+	store, err := models.OpenStore(models.StoreOptions{URL: url})
+	if err != nil {
+		return err
+	}
+	return errors.Join(store.Migrate(context.Background()), store.Close())
 }
 
 // letters keeps what was sent.

@@ -32,7 +32,13 @@ var shared struct {
 	dir    string
 	err    error
 	count  atomic.Int64
+
+	prepare    sync.Once
+	prepareErr error
 }
+
+// original is the database that Copy copies.
+const original = "original"
 
 // Main runs the tests and stops the server afterwards; call it from TestMain.
 // Without it the server ends with the process just the same.
@@ -67,6 +73,36 @@ func URL(t testing.TB) string {
 	if err := server.CreateDatabase(ctx, name); err != nil {
 		t.Fatal(err)
 	}
+	dropAfter(t, server, name)
+	return server.URL(name)
+}
+
+// Copy makes a database for this test as prepare leaves it: a copy of one that it
+// prepares once in the test binary, which is quicker than migrating each. Every
+// call brings the same prepare, which must have closed its connections when it
+// returns.
+func Copy(t testing.TB, prepare func(url string) error) string {
+	t.Helper()
+	server := Server(t)
+	ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
+	defer cancel()
+	shared.prepare.Do(func() {
+		if shared.prepareErr = server.CreateDatabase(ctx, original); shared.prepareErr == nil {
+			shared.prepareErr = prepare(server.URL(original))
+		}
+	})
+	if shared.prepareErr != nil {
+		t.Fatalf("prepare a database for tests: %v", shared.prepareErr)
+	}
+	name := fmt.Sprintf("test_%d", shared.count.Add(1))
+	if err := execute(ctx, server.URL("postgres"), "CREATE DATABASE "+name+" TEMPLATE "+original); err != nil {
+		t.Fatal(err)
+	}
+	dropAfter(t, server, name)
+	return server.URL(name)
+}
+
+func dropAfter(t testing.TB, server *postgres.Server, name string) {
 	t.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), time.Minute)
 		defer cancel()
@@ -74,7 +110,6 @@ func URL(t testing.TB) string {
 			t.Errorf("drop the test's database: %v", err)
 		}
 	})
-	return server.URL(name)
 }
 
 // Server is the test binary's server, started on first use.
@@ -113,11 +148,15 @@ func sweep() {
 }
 
 func drop(ctx context.Context, server, name string) error {
+	return execute(ctx, server, "DROP DATABASE IF EXISTS "+pgx.Identifier{name}.Sanitize()+" WITH (FORCE)")
+}
+
+func execute(ctx context.Context, server, statement string) error {
 	conn, err := pgx.Connect(ctx, server)
 	if err != nil {
 		return err
 	}
 	defer func() { _ = conn.Close(ctx) }()
-	_, err = conn.Exec(ctx, "DROP DATABASE IF EXISTS "+pgx.Identifier{name}.Sanitize()+" WITH (FORCE)")
+	_, err = conn.Exec(ctx, statement)
 	return err
 }

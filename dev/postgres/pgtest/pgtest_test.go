@@ -25,3 +25,26 @@ func TestURL_everyTestHasADatabaseOfItsOwn(t *testing.T) {
 		})
 	}
 }
+
+func TestCopy_isAsItWasPreparedAndOfOneTest(t *testing.T) {
+	prepared := 0
+	prepare := func(url string) error {
+		prepared++
+		conn, err := pgx.Connect(t.Context(), url)
+		require.NoError(t, err)
+		defer conn.Close(t.Context())
+		_, err = conn.Exec(t.Context(), "CREATE TABLE prepared (id int)")
+		return err
+	}
+	for range 2 {
+		conn, err := pgx.Connect(t.Context(), pgtest.Copy(t, prepare))
+		require.NoError(t, err)
+		var rows int
+		require.NoError(t, conn.QueryRow(t.Context(), "SELECT count(*) FROM prepared").Scan(&rows))
+		require.Zero(t, rows)
+		_, err = conn.Exec(t.Context(), "INSERT INTO prepared VALUES (1)")
+		require.NoError(t, err)
+		require.NoError(t, conn.Close(t.Context()))
+	}
+	require.Equal(t, 1, prepared)
+}
