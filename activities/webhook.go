@@ -2,6 +2,7 @@ package activities
 
 import (
 	"context"
+	"time"
 
 	"github.com/slipwayhq/slipway/models"
 	"github.com/slipwayhq/slipway/webhook"
@@ -11,6 +12,9 @@ import (
 type WebhookSender interface {
 	Send(ctx context.Context, m webhook.Message) webhook.Answer
 }
+
+// noteTimeout bounds the writing of what an attempt came to.
+const noteTimeout = 10 * time.Second
 
 // SendWebhook makes one attempt at a delivery and notes what it came to. Running
 // it twice sends twice, under the same id, by which a receiver knows it again.
@@ -42,10 +46,12 @@ func (a *Activities) SendWebhook(ctx context.Context, in models.DeliveryAttempt)
 		}
 		record.Attempt.Status, record.DurationMS, record.Answer, record.Error = answer.Status, answer.Duration.Milliseconds(), answer.Body, answer.Error
 		record.DeliveryState, record.Gone = next(in, answer), answer.Gone()
+		a.measures.attempted(record.DeliveryState.Status)
 	}
-	a.measures.attempted(record.DeliveryState.Status)
 	// What was sent is noted although this worker may be stopping.
-	return record.DeliveryState, a.Store.RecordAttempt(context.WithoutCancel(ctx), record)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), noteTimeout)
+	defer cancel()
+	return record.DeliveryState, a.Store.RecordAttempt(ctx, record)
 }
 
 // whyNot says why a delivery is not sent; "" when it is.
