@@ -34,6 +34,12 @@ export function watch(on: boolean) {
   watching.value = on;
 }
 
+// Called when one may not watch the organization any more.
+let shutOut = () => {};
+export function onShutOut(handler: () => void) {
+  shutOut = handler;
+}
+
 export function startLive() {
   let timer: number | undefined;
   document.addEventListener("visibilitychange", () => {
@@ -44,7 +50,10 @@ export function startLive() {
   effect(() => {
     if (!watching.value || !visible.value || !organizationId.value) return;
     return follow("/events", {
-      onState: (state) => (connection.value = state),
+      onState: (state, error) => {
+        connection.value = state;
+        if (error?.status === 403 || error?.status === 404) shutOut();
+      },
       onEvent: (event) => {
         if (event.name === "resync") return tell("resync");
         try {

@@ -1,7 +1,7 @@
 // Who is signed in, and the organization they act in.
 import { computed, signal } from "@preact/signals";
 import { ApiError, asError, get, onSessionEnded, organizationId, post } from "./api";
-import { watch } from "./live";
+import { onShutOut, subscribe, watch } from "./live";
 import { navigate, place } from "./router";
 import type { Organization, Page, Role, User } from "./types";
 
@@ -23,10 +23,19 @@ export function may(least: Role): boolean {
 
 const remembered = "slipway.organization";
 
+let unsubscribe: (() => void) | undefined;
+
 export async function start(): Promise<void> {
   startError.value = undefined;
   onSessionEnded(() => {
     if (user.value) leave();
+  });
+  // A role may change, or end, while the page is open.
+  const again = () => void loadOrganizations().catch(() => {});
+  onShutOut(again);
+  unsubscribe?.();
+  unsubscribe = subscribe((event) => {
+    if (event !== "resync" && event.type === "member" && event.id === user.value?.id) again();
   });
   try {
     const answer = await get<{ user?: User } | null>("/api/auth/get-session");

@@ -1,6 +1,6 @@
 // How long deployments took, the newest on the right.
 import { between, duration } from "../core/format";
-import { href, navigate } from "../core/router";
+import { href } from "../core/router";
 import type { Deployment } from "../core/types";
 import { deploymentState } from "./state";
 
@@ -27,18 +27,9 @@ export function History({ deployments }: { deployments: Deployment[] }) {
         {shown.map((d, i) => {
           const size = Math.max(3, Math.min(1, times[i]! / scale) * (height - 4));
           const state = deploymentState(d);
-          const to = "/deployments/" + d.id;
           const label = `#${d.sequence}: ${state.text}, ${duration(times[i]!)}`;
           return (
-            <a
-              key={d.id}
-              href={href(to)}
-              aria-label={label}
-              onClick={(event) => {
-                event.preventDefault();
-                navigate(to);
-              }}
-            >
+            <a key={d.id} href={href("/deployments/" + d.id)} aria-label={label}>
               <title>{label}</title>
               <rect x={i * (bar + gap)} y="0" width={bar + gap} height={height} class="reach" />
               <rect x={i * (bar + gap)} y={height - size} width={bar} height={size} rx="2" class={`bar ${state.tone}`} />
