@@ -327,7 +327,8 @@ func (s *Server) config() huma.Config {
 	json := huma.Format{Marshal: huma.DefaultJSONFormat.Marshal, Unmarshal: unmarshalJSON}
 	config.Formats = map[string]huma.Format{"application/json": json, "json": json}
 	config.Info.Description = "Puts a project's files live: one request starts one durable deployment of six steps, validate, sync, sandbox, build, deploy and cleanup.\n\n" +
-		"Every error has the shape `Error`; its `error` is a code that does not change. Lists are paged: pass `nextCursor` as `cursor` to get the next page."
+		"Every error has the shape `Error`; its `error` is a code that does not change. Lists are paged: pass `nextCursor` as `cursor` to get the next page.\n\n" +
+		"People sign up, sign in and manage their sessions below `/api/auth/`, which speaks the wire format of the `better-auth` client and answers errors in its `{code, message}`."
 	config.Info.Contact = &huma.Contact{Name: "Slipway", URL: "https://github.com/slipwayhq/slipway"}
 	config.Info.License = &huma.License{Name: "Apache 2.0", Identifier: "Apache-2.0"}
 	config.Components.SecuritySchemes = map[string]*huma.SecurityScheme{

@@ -105,17 +105,19 @@ func remember(known []string, value string) []string {
 func (p *pool) id(rng *rand.Rand, prefix string, spare bool) string {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	var can []string
+	var kept, others []string
 	for _, id := range p.ids[prefix] {
-		switch {
-		case !p.keep[id]:
-			can = append(can, id)
-		case !spare:
-			// What is to stay is also what everything else hangs on.
-			can = append(can, id, id, id)
+		if p.keep[id] {
+			kept = append(kept, id)
+		} else {
+			others = append(others, id)
 		}
 	}
-	return pick(rng, can)
+	// What is to stay is also what everything else hangs on.
+	if !spare && len(kept) > 0 && (len(others) == 0 || rng.IntN(3) != 0) {
+		return pick(rng, kept)
+	}
+	return pick(rng, others)
 }
 
 // value gives one that an answer had in a field of that name; "" for none.
