@@ -30,24 +30,8 @@ func (s *Server) completeDocument() {
 		describePattern(schema)
 	}
 	for _, op := range operations(doc) {
-		for _, p := range op.Parameters {
-			describePattern(p.Schema)
-			if p.Example == nil {
-				p.Example = examples.stated(p.Schema)
-			}
-			if common, ok := examples.common[p.Name]; ok && p.Example == nil {
-				p.Example = common
-			}
-		}
-		if op.RequestBody != nil {
-			if op.RequestBody.Content["application/json"] != nil {
-				// huma adds this for handlers that hash what they were sent.
-				delete(op.RequestBody.Content, "application/octet-stream")
-			}
-			examples.fill(op.RequestBody.Content)
-		}
+		examples.complete(op)
 		for status, response := range op.Responses {
-			examples.fill(response.Content)
 			for _, name := range headerNames(headers, status, op, response) {
 				response.Headers[name] = &huma.Header{Ref: "#/components/headers/" + name}
 				doc.Components.Headers[name] = headers[name]
@@ -59,8 +43,11 @@ func (s *Server) completeDocument() {
 			}
 		}
 	}
-	schemas := doc.Components.Schemas
-	// No Go type says what details may be.
+	documentDetails(doc.Components.Schemas)
+}
+
+// documentDetails says what the details of an error may be, which no Go type does.
+func documentDetails(schemas huma.Registry) {
 	fields := &huma.Schema{Type: huma.TypeArray, Items: schemas.Schema(reflect.TypeFor[FieldError](), true, "FieldError")}
 	details := schemas.Map()["Error"].Properties["details"]
 	details.AnyOf = []*huma.Schema{fields, {Type: huma.TypeObject, AdditionalProperties: true}}

@@ -61,6 +61,29 @@ func (m exampleMaker) name(schema *huma.Schema) {
 	}
 }
 
+// complete gives an operation's parameters and bodies examples, where they have none.
+func (m exampleMaker) complete(op *huma.Operation) {
+	for _, p := range op.Parameters {
+		describePattern(p.Schema)
+		if p.Example == nil {
+			p.Example = m.stated(p.Schema)
+		}
+		if common, ok := m.common[p.Name]; ok && p.Example == nil {
+			p.Example = common
+		}
+	}
+	if op.RequestBody != nil {
+		if op.RequestBody.Content["application/json"] != nil {
+			// huma adds this for handlers that hash what they were sent.
+			delete(op.RequestBody.Content, "application/octet-stream")
+		}
+		m.fill(op.RequestBody.Content)
+	}
+	for _, response := range op.Responses {
+		m.fill(response.Content)
+	}
+}
+
 // fill gives the JSON media types without an example one.
 func (m exampleMaker) fill(content map[string]*huma.MediaType) {
 	for kind, media := range content {

@@ -52,6 +52,12 @@ func (f *fuzzer) check(x exchange) []string {
 	if x.status >= 500 && x.op.id != "health" {
 		report("answers %d", x.status)
 	}
+	for name := range answer.Headers {
+		// Limits are only told of where one applies.
+		if x.header.Get(name) == "" && !strings.HasPrefix(name, "RateLimit-") {
+			report("has no %s", name)
+		}
+	}
 	return append(wrong, f.checkBody(x, answer.Content)...)
 }
 

@@ -30,6 +30,7 @@ type operation struct {
 		Content  map[string]*media `json:"content"`
 	} `json:"requestBody"`
 	Responses map[string]*struct {
+		Headers map[string]any    `json:"headers"`
 		Content map[string]*media `json:"content"`
 	} `json:"responses"`
 }
