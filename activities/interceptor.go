@@ -3,6 +3,7 @@ package activities
 import (
 	"context"
 	"errors"
+	"strings"
 	"time"
 
 	"github.com/sirupsen/logrus"
@@ -47,7 +48,7 @@ func (i *activityInterceptor) ExecuteActivity(ctx context.Context, in *intercept
 }
 
 func (i *activityInterceptor) execute(ctx context.Context, info activity.Info, in *interceptor.ExecuteActivityInput) (any, error) {
-	if !ours(info.ActivityType.Name) {
+	if strings.HasPrefix(info.ActivityType.Name, sessionPrefix) {
 		return i.Next.ExecuteActivity(ctx, in)
 	}
 	if !info.IsLocalActivity {
@@ -55,8 +56,8 @@ func (i *activityInterceptor) execute(ctx context.Context, info activity.Info, i
 		defer stop()
 	}
 	result, err := i.Next.ExecuteActivity(ctx, in)
-	if err == nil {
-		return result, nil
+	if err == nil || !translated(info.ActivityType.Name) {
+		return result, err
 	}
 	i.log.WithField("code", models.CodeOf(err)).WithContext(ctx).WithFields(logrus.Fields{
 		"deploymentId": info.WorkflowExecution.ID, "step": info.ActivityType.Name, "attempt": info.Attempt,
@@ -64,9 +65,9 @@ func (i *activityInterceptor) execute(ctx context.Context, info activity.Info, i
 	return result, toTemporal(err)
 }
 
-// ours says whether an activity is a step, the projection or a webhook; the SDK's
-// own session activities pass through the same interceptor.
-func ours(name string) bool {
+// translated says whether a workflow goes by the code of the activity's failure.
+// Those of domains and rollouts do not: whatever fails is tried again.
+func translated(name string) bool {
 	if name == models.ActivityRecord || name == models.ActivitySendWebhook {
 		return true
 	}

@@ -1,0 +1,46 @@
+package activities
+
+import (
+	"context"
+	"errors"
+	"testing"
+	"time"
+
+	"github.com/sirupsen/logrus"
+	"github.com/stretchr/testify/require"
+	"go.temporal.io/sdk/activity"
+	"go.temporal.io/sdk/converter"
+	"go.temporal.io/sdk/interceptor"
+	"go.temporal.io/sdk/testsuite"
+	temporalworker "go.temporal.io/sdk/worker"
+
+	"github.com/slipwayhq/slipway/models"
+)
+
+// A slow name server once made the look at a domain count as a lost host: its
+// policy asks for heartbeats, and only steps sent any.
+func TestInterceptor_whateverRunsLongIsHeardOf(t *testing.T) {
+	steps := newBench(t).Activities
+	for _, name := range []string{string(models.StepBuild), models.ActivityCheckDomain, models.ActivityMeasureRollout, models.ActivitySendWebhook} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			var suite testsuite.WorkflowTestSuite
+			env := suite.NewTestActivityEnvironment()
+			log := logrus.New()
+			log.SetOutput(t.Output())
+			env.SetWorkerOptions(temporalworker.Options{Interceptors: []interceptor.WorkerInterceptor{steps.Interceptor()}})
+			heard := make(chan struct{}, 16)
+			env.SetOnActivityHeartbeatListener(func(*activity.Info, converter.EncodedValues) { heard <- struct{}{} })
+			env.RegisterActivityWithOptions(func(context.Context) error {
+				select {
+				case <-heard:
+					return nil
+				case <-time.After(20 * time.Second):
+					return errors.New("no heartbeat")
+				}
+			}, activity.RegisterOptions{Name: name})
+			_, err := env.ExecuteActivity(name)
+			require.NoError(t, err)
+		})
+	}
+}
