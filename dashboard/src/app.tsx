@@ -101,7 +101,7 @@ function Inside({ path }: { path: string }) {
   switch (first) {
     case "device":
       return <Device />;
-    case "invitations":
+    case "invitation":
       return <Invitation />;
     case "account":
       return <Account />;
