@@ -11,8 +11,10 @@ import (
 	"go.temporal.io/sdk/activity"
 	"go.temporal.io/sdk/converter"
 	"go.temporal.io/sdk/interceptor"
+	"go.temporal.io/sdk/temporal"
 	"go.temporal.io/sdk/testsuite"
 	temporalworker "go.temporal.io/sdk/worker"
+	"go.temporal.io/sdk/workflow"
 
 	"github.com/slipwayhq/slipway/models"
 )
@@ -25,7 +27,7 @@ func TestInterceptor_whateverRunsLongIsHeardOf(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
 			var suite testsuite.WorkflowTestSuite
-			env := suite.NewTestActivityEnvironment()
+			env := suite.NewTestWorkflowEnvironment()
 			log := logrus.New()
 			log.SetOutput(t.Output())
 			env.SetWorkerOptions(temporalworker.Options{Interceptors: []interceptor.WorkerInterceptor{steps.Interceptor()}})
@@ -39,8 +41,12 @@ func TestInterceptor_whateverRunsLongIsHeardOf(t *testing.T) {
 					return errors.New("no heartbeat")
 				}
 			}, activity.RegisterOptions{Name: name})
-			_, err := env.ExecuteActivity(name)
-			require.NoError(t, err)
+			env.ExecuteWorkflow(func(ctx workflow.Context) error {
+				return workflow.ExecuteActivity(workflow.WithActivityOptions(ctx, workflow.ActivityOptions{
+					StartToCloseTimeout: time.Minute, HeartbeatTimeout: 3 * time.Second, RetryPolicy: &temporal.RetryPolicy{MaximumAttempts: 1},
+				}), name).Get(ctx, nil)
+			})
+			require.NoError(t, env.GetWorkflowError())
 		})
 	}
 }
