@@ -121,7 +121,8 @@ func (s *Store) ApproveDevice(ctx context.Context, userCode, userID, organizatio
 	if _, err := s.MembershipOf(ctx, userID, organizationID, ""); err != nil {
 		return err
 	}
-	return s.answerDevice(ctx, userCode, map[string]any{"status": DeviceApproved, "user_id": userID, "organization_id": organizationID, "scope": scope})
+	err := s.answerDevice(ctx, userCode, map[string]any{"status": DeviceApproved, "user_id": userID, "organization_id": organizationID, "scope": scope})
+	return orphaned(err, "device_grants_organization_id_fkey", errNoOrganization(organizationID))
 }
 
 // DenyDevice refuses a device. CodeNotFound and CodeConflict as with ApproveDevice.

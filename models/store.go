@@ -201,6 +201,15 @@ func notFound(err error, missing *Error) error {
 	return dbError(err)
 }
 
+// orphaned turns a violation of the constraint by which a row belongs to something
+// into the error given: that was removed after it was looked up.
+func orphaned(err error, constraint string, gone *Error) error {
+	if violates(err, constraint) {
+		return gone
+	}
+	return dbError(err)
+}
+
 // violates says whether err is the violation of the named constraint.
 func violates(err error, constraint string) bool {
 	var pg *pgconn.PgError

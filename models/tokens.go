@@ -79,7 +79,8 @@ func (s *Store) CreateToken(ctx context.Context, n NewToken) (row Token, secret 
 			WithDetails(map[string]any{"limit": MaxTokens, "used": count})
 	}
 	row, secret = newToken(n)
-	return row, secret, dbError(s.with(ctx).Create(&row).Error)
+	err = s.with(ctx).Create(&row).Error
+	return row, secret, orphaned(err, "tokens_organization_id_fkey", errNoOrganization(n.OrganizationID))
 }
 
 // tokenCounts is the condition of a token that still lets somebody in.
