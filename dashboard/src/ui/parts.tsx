@@ -183,7 +183,7 @@ export function Panel({ title, actions, children, count, flush }: { title: strin
       <header>
         <h2 id={id}>
           {title}
-          {count !== undefined && <span class="count">{count}</span>}
+          {count !== undefined && <span class="count"> {count}</span>}
         </h2>
         {actions && <div class="actions">{actions}</div>}
       </header>

@@ -1,0 +1,47 @@
+package e2e
+
+import (
+	"context"
+	"net/http"
+	"net/http/httptest"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+// TestDashboard_showsEverythingLive goes through the dashboard with a real browser, as
+// somebody new does; e2e/browser/dashboard.mjs says what it holds it to.
+// go test -artifacts keeps the screenshots.
+func TestDashboard_showsEverythingLive(t *testing.T) {
+	if _, err := os.Stat(filepath.Join(repository(), "dashboard", "bundle", "files.json")); err != nil {
+		if os.Getenv("CI") != "" {
+			t.Fatal("the dashboard's program is missing: run `go generate ./dashboard` first")
+		}
+		t.Skip("built without the dashboard's program; `go generate ./dashboard` makes it")
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
+	defer cancel()
+	chromium := findChromium(t)
+	tools := installVisit(ctx, t)
+	storage, env := newFragileStorage(t)
+	control := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
+		switch r.URL.Path {
+		case "/break":
+			storage.armed.Store(true)
+		case "/mend":
+			storage.broken.Store(false)
+		}
+	}))
+	t.Cleanup(control.Close)
+	s := boot(t, append(env, "SLIPWAY_SIGN_UP=open")...)
+
+	visit := exec.CommandContext(ctx, tools.Tool("node"), filepath.Join(visitDir(), "dashboard.mjs"),
+		chromium, s.APIURL, control.URL, filepath.Join(s.dir, "mail"), t.TempDir(), t.ArtifactDir())
+	said, err := visit.CombinedOutput()
+	require.NoError(t, err, "%s", said)
+	t.Logf("%s", said)
+}
