@@ -210,7 +210,7 @@ function Evidence({ diagnosis }: { diagnosis: Diagnosis }) {
             <span>The last of its output</span>
             <Copy value={diagnosis.tail.join("\n")} what="the output" />
           </div>
-          <pre tabIndex={0}>{diagnosis.tail.join("\n")}</pre>
+          <pre tabIndex={0}>{diagnosis.tail.join("\n").replace(/^\n+/, "")}</pre>
         </div>
       )}
     </>

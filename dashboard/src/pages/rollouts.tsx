@@ -43,7 +43,7 @@ export function RolloutCard({ rollout, releases }: { rollout: Rollout; releases:
         ))}
       </ol>
       <p class="muted">
-        From {name(rollout.baseReleaseId)} · {rollout.every} a step · goes back by itself above {Math.round(rollout.maxErrorRate * 1000) / 10} % errors · began <Time at={rollout.createdAt} />
+        From {name(rollout.baseReleaseId)} · {rollout.every.replace(/h0m0s$/, "h").replace(/m0s$/, "m")} a step · goes back by itself above {Math.round(rollout.maxErrorRate * 1000) / 10} % errors · began <Time at={rollout.createdAt} />
       </p>
     </section>
   );
