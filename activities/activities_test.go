@@ -17,6 +17,7 @@ import (
 	blobfs "github.com/slipwayhq/slipway/blob/fs"
 	"github.com/slipwayhq/slipway/dev/postgres/pgtest"
 	"github.com/slipwayhq/slipway/models"
+	"github.com/slipwayhq/slipway/models/modelstest"
 	"github.com/slipwayhq/slipway/seal"
 	"github.com/slipwayhq/slipway/variables"
 )
@@ -34,10 +35,9 @@ type bench struct {
 
 func newBench(t *testing.T) *bench {
 	t.Helper()
-	store, err := models.OpenStore(models.StoreOptions{URL: pgtest.URL(t)})
+	store, err := models.OpenStore(models.StoreOptions{URL: modelstest.URL(t)})
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, store.Close()) })
-	require.NoError(t, store.Migrate(t.Context()))
 	id, err := store.EnsureOwner(t.Context(), "Test", "owner@example.com")
 	require.NoError(t, err)
 	root := t.TempDir()

@@ -26,6 +26,7 @@ import (
 	"github.com/slipwayhq/slipway/dev/postgres/pgtest"
 	"github.com/slipwayhq/slipway/dev/temporal/temporaltest"
 	"github.com/slipwayhq/slipway/models"
+	"github.com/slipwayhq/slipway/models/modelstest"
 	"github.com/slipwayhq/slipway/seal"
 	"github.com/slipwayhq/slipway/variables"
 	"github.com/slipwayhq/slipway/webhook"
@@ -68,11 +69,10 @@ func newGateway(t *testing.T, change ...func(*api.Options)) *gateway {
 	t.Helper()
 	g := &gateway{T: t, log: &lockedBuffer{}}
 	var err error
-	g.databaseURL = pgtest.URL(t)
+	g.databaseURL = modelstest.URL(t)
 	g.store, err = models.OpenStore(models.StoreOptions{URL: g.databaseURL})
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = g.store.Close() })
-	require.NoError(t, g.store.Migrate(t.Context()))
 	g.blobs, err = fs.New(fs.Options{Root: t.TempDir()})
 	require.NoError(t, err)
 

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
-	"errors"
 	"io"
 	"net/http"
 	"net/http/cookiejar"
@@ -22,6 +21,7 @@ import (
 	"github.com/slipwayhq/slipway/dev/postgres/pgtest"
 	"github.com/slipwayhq/slipway/mail"
 	"github.com/slipwayhq/slipway/models"
+	"github.com/slipwayhq/slipway/models/modelstest"
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(pgtest.Wrap(m)) }
@@ -43,7 +43,7 @@ type service struct {
 // newService makes one where everybody may sign up; change may say otherwise.
 func newService(t *testing.T, change ...func(*Options)) *service {
 	t.Helper()
-	databaseURL := pgtest.Copy(t, migrate)
+	databaseURL := modelstest.URL(t)
 	store, err := models.OpenStore(models.StoreOptions{URL: databaseURL})
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = store.Close() })
@@ -66,14 +66,6 @@ func newService(t *testing.T, change ...func(*Options)) *service {
 	s.mux.Handle(Prefix, s.auth.Handler())
 	t.Cleanup(func() { s.http.Close(); s.auth.Close() })
 	return s
-}
-
-func migrate(url string) error {
-	store, err := models.OpenStore(models.StoreOptions{URL: url})
-	if err != nil {
-		return err
-	}
-	return errors.Join(store.Migrate(context.Background()), store.Close())
 }
 
 // letters keeps what was sent.

@@ -28,6 +28,7 @@ import (
 	"github.com/slipwayhq/slipway/certs/pebbletest"
 	"github.com/slipwayhq/slipway/dev/postgres/pgtest"
 	"github.com/slipwayhq/slipway/models"
+	"github.com/slipwayhq/slipway/models/modelstest"
 	"github.com/slipwayhq/slipway/seal"
 )
 
@@ -51,12 +52,9 @@ func sealKey(t testing.TB) *seal.Key {
 }
 
 // database is one of the test's own with the schema in it.
-func database(t testing.TB) (url string) {
+func database(t testing.TB) string {
 	t.Helper()
-	url = pgtest.URL(t)
-	store := openStore(t, url)
-	require.NoError(t, store.Migrate(t.Context()))
-	return url
+	return modelstest.URL(t)
 }
 
 func openStore(t testing.TB, url string) *models.Store {

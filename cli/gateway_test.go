@@ -24,6 +24,7 @@ import (
 	"github.com/slipwayhq/slipway/blob/fs"
 	"github.com/slipwayhq/slipway/dev/postgres/pgtest"
 	"github.com/slipwayhq/slipway/models"
+	"github.com/slipwayhq/slipway/models/modelstest"
 	"github.com/slipwayhq/slipway/seal"
 	"github.com/slipwayhq/slipway/variables"
 	"github.com/slipwayhq/slipway/webhook"
@@ -49,10 +50,9 @@ func newGateway(t *testing.T) *gateway {
 	t.Helper()
 	g := &gateway{t: t, outcome: models.OutcomeSucceeded}
 	var err error
-	g.store, err = models.OpenStore(models.StoreOptions{URL: pgtest.URL(t)})
+	g.store, err = models.OpenStore(models.StoreOptions{URL: modelstest.URL(t)})
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = g.store.Close() })
-	require.NoError(t, g.store.Migrate(t.Context()))
 	g.blobs, err = fs.New(fs.Options{Root: t.TempDir()})
 	require.NoError(t, err)
 	g.owner, err = g.store.EnsureOwner(t.Context(), "Org", "owner@example.com")

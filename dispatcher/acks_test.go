@@ -13,9 +13,9 @@ import (
 
 	"github.com/slipwayhq/slipway/assets"
 	"github.com/slipwayhq/slipway/blob/fs"
-	"github.com/slipwayhq/slipway/dev/postgres/pgtest"
 	"github.com/slipwayhq/slipway/dispatcher"
 	"github.com/slipwayhq/slipway/models"
+	"github.com/slipwayhq/slipway/models/modelstest"
 )
 
 // fleet is two dispatchers on one database, with a project that has releases.
@@ -37,11 +37,10 @@ func newFleet(t *testing.T, releases int) *fleet {
 // newFleetBehind has its dispatchers reach the database at another URL.
 func newFleetBehind(t *testing.T, releases int, behind func(url string) string) *fleet {
 	t.Helper()
-	url := pgtest.URL(t)
+	url := modelstest.URL(t)
 	store, err := models.OpenStore(models.StoreOptions{URL: url})
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = store.Close() })
-	require.NoError(t, store.Migrate(t.Context()))
 	f := &fleet{T: t, store: store}
 	f.owner, err = store.EnsureOwner(t.Context(), "Test", "owner@example.com")
 	require.NoError(t, err)

@@ -22,6 +22,7 @@ import (
 	"github.com/slipwayhq/slipway/dev/postgres/pgtest"
 	"github.com/slipwayhq/slipway/kv"
 	"github.com/slipwayhq/slipway/models"
+	"github.com/slipwayhq/slipway/models/modelstest"
 	"github.com/slipwayhq/slipway/toolchain/workerdtest"
 )
 
@@ -29,10 +30,9 @@ func TestMain(m *testing.M) { pgtest.Main(m) }
 
 func openStore(t *testing.T) (*models.Store, string) {
 	t.Helper()
-	store, err := models.OpenStore(models.StoreOptions{URL: pgtest.URL(t)})
+	store, err := models.OpenStore(models.StoreOptions{URL: modelstest.URL(t)})
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, store.Close()) })
-	require.NoError(t, store.Migrate(t.Context()))
 	id, err := store.EnsureOwner(t.Context(), "Test", "owner@example.com")
 	require.NoError(t, err)
 	return store, id.OrganizationID

@@ -9,8 +9,8 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/stretchr/testify/require"
 
-	"github.com/slipwayhq/slipway/dev/postgres/pgtest"
 	"github.com/slipwayhq/slipway/models"
+	"github.com/slipwayhq/slipway/models/modelstest"
 )
 
 func TestDomains_whoProvesItFirstHasIt(t *testing.T) {
@@ -116,11 +116,10 @@ func TestDomains_ofAProjectAreBounded(t *testing.T) {
 // TestRemoveDomain_leavesNoRouteBehindAFlip removes a domain while a first release
 // goes live, whose route of the domain is written but not seen by anybody yet.
 func TestRemoveDomain_leavesNoRouteBehindAFlip(t *testing.T) {
-	url := pgtest.URL(t)
+	url := modelstest.URL(t)
 	store, err := models.OpenStore(models.StoreOptions{URL: url})
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, store.Close()) })
-	require.NoError(t, store.Migrate(t.Context()))
 	id, err := store.EnsureOwner(t.Context(), "Test", "owner@example.com")
 	require.NoError(t, err)
 	const host = "shop.example.com"

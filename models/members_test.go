@@ -9,8 +9,8 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/stretchr/testify/require"
 
-	"github.com/slipwayhq/slipway/dev/postgres/pgtest"
 	"github.com/slipwayhq/slipway/models"
+	"github.com/slipwayhq/slipway/models/modelstest"
 )
 
 // join makes a new user a member of the organization.
@@ -35,11 +35,10 @@ func rejoin(t *testing.T, store *models.Store, organizationID string, user model
 // openDatabase is openStore with a connection of its own to the database.
 func openDatabase(t *testing.T) (*models.Store, models.Identity, *pgx.Conn) {
 	t.Helper()
-	url := pgtest.URL(t)
+	url := modelstest.URL(t)
 	store, err := models.OpenStore(models.StoreOptions{URL: url})
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, store.Close()) })
-	require.NoError(t, store.Migrate(t.Context()))
 	id, err := store.EnsureOwner(t.Context(), "Test", "owner@example.com")
 	require.NoError(t, err)
 	conn, err := pgx.Connect(t.Context(), url)

@@ -12,18 +12,17 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/stretchr/testify/require"
 
-	"github.com/slipwayhq/slipway/dev/postgres/pgtest"
 	"github.com/slipwayhq/slipway/models"
+	"github.com/slipwayhq/slipway/models/modelstest"
 )
 
 // quotaStore is a store whose organizations have these quotas, and its URL.
 func quotaStore(t *testing.T, quotas models.Quotas) (*models.Store, models.Identity, string) {
 	t.Helper()
-	url := pgtest.URL(t)
+	url := modelstest.URL(t)
 	store, err := models.OpenStore(models.StoreOptions{URL: url, Quotas: &quotas})
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, store.Close()) })
-	require.NoError(t, store.Migrate(t.Context()))
 	id, err := store.EnsureOwner(t.Context(), "Test", "owner@example.com")
 	require.NoError(t, err)
 	return store, id, url

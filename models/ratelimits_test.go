@@ -10,8 +10,8 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/stretchr/testify/require"
 
-	"github.com/slipwayhq/slipway/dev/postgres/pgtest"
 	"github.com/slipwayhq/slipway/models"
+	"github.com/slipwayhq/slipway/models/modelstest"
 )
 
 func TestTakePermits_letsInExactlyTheLimitUnderConcurrency(t *testing.T) {
@@ -65,11 +65,10 @@ func TestTakePermits_comeBackOneByOne(t *testing.T) {
 }
 
 func TestSweepPermits_forgetsOnlyWhatIsFull(t *testing.T) {
-	url := pgtest.URL(t)
+	url := modelstest.URL(t)
 	store, err := models.OpenStore(models.StoreOptions{URL: url})
 	require.NoError(t, err)
 	defer store.Close()
-	require.NoError(t, store.Migrate(t.Context()))
 	_, _, err = store.TakePermits(t.Context(), "busy", 1, 1, time.Hour)
 	require.NoError(t, err)
 	conn, err := pgx.Connect(t.Context(), url)

@@ -11,17 +11,16 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/slipwayhq/slipway/dev/postgres/pgtest"
 	"github.com/slipwayhq/slipway/models"
+	"github.com/slipwayhq/slipway/models/modelstest"
 )
 
 func openStore(t *testing.T) (*models.Store, models.Identity) {
 	t.Helper()
 	ctx := t.Context()
-	store, err := models.OpenStore(models.StoreOptions{URL: pgtest.URL(t)})
+	store, err := models.OpenStore(models.StoreOptions{URL: modelstest.URL(t)})
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, store.Close()) })
-	require.NoError(t, store.Migrate(ctx))
 	id, err := store.EnsureOwner(ctx, "Test", "owner@example.com")
 	require.NoError(t, err)
 	return store, id

@@ -11,8 +11,8 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/stretchr/testify/require"
 
-	"github.com/slipwayhq/slipway/dev/postgres/pgtest"
 	"github.com/slipwayhq/slipway/models"
+	"github.com/slipwayhq/slipway/models/modelstest"
 )
 
 func newWebhook(t *testing.T, store *models.Store, id models.Identity, change ...func(*models.Webhook)) models.Webhook {
@@ -296,11 +296,10 @@ func TestEventPatterns_areKindsGroupsAndAll(t *testing.T) {
 // An installation of before may have notices that nobody took; they are not sent
 // to webhooks that are made later.
 func TestMigrations_webhooksGoBothWays(t *testing.T) {
-	url := pgtest.URL(t)
+	url := modelstest.URL(t)
 	store, err := models.OpenStore(models.StoreOptions{URL: url})
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, store.Close()) })
-	require.NoError(t, store.Migrate(t.Context()))
 	id, err := store.EnsureOwner(t.Context(), "Test", "owner@example.com")
 	require.NoError(t, err)
 	d := newDeployment(t, store, id, newProject(t, store, id, "shop"))

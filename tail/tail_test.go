@@ -19,6 +19,7 @@ import (
 	"github.com/slipwayhq/slipway/dev/postgres/pgtest"
 	"github.com/slipwayhq/slipway/edge"
 	"github.com/slipwayhq/slipway/models"
+	"github.com/slipwayhq/slipway/models/modelstest"
 )
 
 func TestMain(m *testing.M) { pgtest.Main(m) }
@@ -41,10 +42,9 @@ func (b *breakable) AppendWorkerLog(ctx context.Context, rows []models.WorkerLog
 
 func newSink(t *testing.T, keep int) (*Sink, *breakable, edge.Release) {
 	t.Helper()
-	store, err := models.OpenStore(models.StoreOptions{URL: pgtest.URL(t)})
+	store, err := models.OpenStore(models.StoreOptions{URL: modelstest.URL(t)})
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, store.Close()) })
-	require.NoError(t, store.Migrate(t.Context()))
 	owner, err := store.EnsureOwner(t.Context(), "Test", "owner@example.com")
 	require.NoError(t, err)
 	project, err := store.CreateProject(t.Context(), owner.OrganizationID, "site", "site")

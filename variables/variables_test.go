@@ -9,6 +9,7 @@ import (
 
 	"github.com/slipwayhq/slipway/dev/postgres/pgtest"
 	"github.com/slipwayhq/slipway/models"
+	"github.com/slipwayhq/slipway/models/modelstest"
 	"github.com/slipwayhq/slipway/seal"
 	"github.com/slipwayhq/slipway/variables"
 )
@@ -17,10 +18,9 @@ func TestMain(m *testing.M) { pgtest.Main(m) }
 
 func newVault(t *testing.T) (*variables.Vault, *models.Store, models.Project) {
 	t.Helper()
-	store, err := models.OpenStore(models.StoreOptions{URL: pgtest.URL(t)})
+	store, err := models.OpenStore(models.StoreOptions{URL: modelstest.URL(t)})
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, store.Close()) })
-	require.NoError(t, store.Migrate(t.Context()))
 	owner, err := store.EnsureOwner(t.Context(), "Test", "owner@example.com")
 	require.NoError(t, err)
 	project, err := store.CreateProject(t.Context(), owner.OrganizationID, "site", "site")

@@ -16,6 +16,7 @@ import (
 	"github.com/slipwayhq/slipway/dev/postgres/pgtest"
 	"github.com/slipwayhq/slipway/dev/temporal/temporaltest"
 	"github.com/slipwayhq/slipway/models"
+	"github.com/slipwayhq/slipway/models/modelstest"
 	"github.com/slipwayhq/slipway/seal"
 	"github.com/slipwayhq/slipway/variables"
 	"github.com/slipwayhq/slipway/workflows"
@@ -34,11 +35,10 @@ type installation struct {
 
 func newInstallation(t *testing.T) *installation {
 	t.Helper()
-	url := pgtest.URL(t)
+	url := modelstest.URL(t)
 	store, err := models.OpenStore(models.StoreOptions{URL: url})
 	require.NoError(t, err)
 	t.Cleanup(func() { require.NoError(t, store.Close()) })
-	require.NoError(t, store.Migrate(t.Context()))
 	log := logrus.New()
 	log.SetOutput(t.Output())
 	c, err := client.Dial(client.Options{HostPort: temporaltest.Start(t), Logger: TemporalLogger(log)})
