@@ -71,12 +71,6 @@ type getOrganizationInput struct {
 	IfNoneMatch
 }
 
-type getOrganizationOutput struct {
-	Status int
-	ETag   string `header:"ETag" doc:"Names this state of the organization; send it as If-Match to change just this one"`
-	Body   Organization
-}
-
 type organizationOutput struct{ Body Organization }
 
 type organizationStateOutput struct {

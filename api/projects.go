@@ -43,10 +43,6 @@ type createProjectOutput struct {
 	Body     Project
 }
 
-type projectInput struct {
-	ID string `path:"id" maxLength:"64" doc:"Project id" example:"prj_3kq5q2n7d4v6x2y7z3a4b5c6d7"`
-}
-
 type getProjectInput struct {
 	ID string `path:"id" maxLength:"64" doc:"Project id" example:"prj_3kq5q2n7d4v6x2y7z3a4b5c6d7"`
 	IfNoneMatch

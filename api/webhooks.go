@@ -107,7 +107,7 @@ func (s *Server) registerWebhooks() {
 	}, s.webhook)
 	register(s, route{
 		id: "change-webhook", method: http.MethodPatch, path: path + "/{id}", tag: "Webhooks", maxBody: 64 << 10,
-		summary: "Change a webhook", description: "What is left out stays as it is.", errors: known,
+		summary: "Change a webhook", example: map[string]any{"enabled": true, "events": []string{"deployment.*"}}, description: "What is left out stays as it is.", errors: known,
 	}, s.changeWebhook)
 	register(s, route{
 		id: "delete-webhook", method: http.MethodDelete, path: path + "/{id}", tag: "Webhooks", status: http.StatusNoContent,
