@@ -245,6 +245,25 @@ func TestRedirects_leadToNobodyElse(t *testing.T) {
 	}
 }
 
+// The dispatcher's own origin is a trusted one, and serves tenants by path: a link
+// to a new password that led there would give its token to a tenant.
+func TestRedirects_leadToNoTenantOnAnOwnHost(t *testing.T) {
+	s := newService(t, func(o *Options) { o.TrustedOrigins = []string{"https://sites.example.com"} })
+	s.browser().signUp("ada@example.com")
+	for _, target := range []string{
+		"https://sites.example.com/dispatch/evil/steal", "https://sites.example.com/api/dispatch/evil", "https://sites.example.com/dispatch?worker=evil",
+		"/dispatch/evil/", "/dispatch?worker=evil", "/x/../dispatch/evil", "/%64ispatch/evil", "/./api/./dispatch/evil", "https://sites.example.com/x/%2e%2e/dispatch/evil",
+		"https://sites.example.com//dispatch/evil", "/Dispatch/evil",
+	} {
+		res := s.browser().post("request-password-reset", map[string]any{"email": "ada@example.com", "redirectTo": target})
+		require.Equal(t, http.StatusForbidden, res.StatusCode, target)
+		require.Equal(t, "INVALID_REDIRECT_URL", res.code(t))
+	}
+	for _, target := range []string{"https://sites.example.com/", "/app/dispatch/x", "/dispatches"} {
+		require.True(t, s.auth.trustedURL(target), target)
+	}
+}
+
 func TestBodies_thatAreNone(t *testing.T) {
 	s := newService(t)
 	b := s.browser()

@@ -3,26 +3,41 @@ package auth
 import (
 	"net/http"
 	"net/url"
+	"path"
 	"slices"
 	"strings"
 )
 
 // trustedURL says whether people may be sent there: a path of the page they are
-// at, or an address of a trusted origin. What browsers and servers read in two
-// ways is refused (backslashes, control characters, //host).
+// at, or an address of a trusted origin, but not where tenants' code answers by
+// path: what it is sent to, such as the token of a mailed link, it keeps. What
+// browsers and servers read in two ways is refused (backslashes, control
+// characters, //host).
 func (a *Auth) trustedURL(target string) bool {
 	if len(target) > 2048 || strings.ContainsFunc(target, func(c rune) bool { return c <= ' ' || c == '\\' || c >= 0x7f && c < 0xa0 }) {
 		return false
 	}
 	u, err := url.Parse(target)
-	if err != nil || u.User != nil {
+	if err != nil || u.User != nil || isTenants(u.Path) {
 		return false
 	}
 	if strings.HasPrefix(target, "/") {
-		path := strings.ToLower(u.EscapedPath())
-		return u.Scheme == "" && u.Host == "" && !strings.HasPrefix(target, "//") && !strings.Contains(path, "%2f") && !strings.Contains(path, "%5c")
+		escaped := strings.ToLower(u.EscapedPath())
+		return u.Scheme == "" && u.Host == "" && !strings.HasPrefix(target, "//") && !strings.Contains(escaped, "%2f") && !strings.Contains(escaped, "%5c")
 	}
 	return slices.Contains(a.origins, originOf(u))
+}
+
+// isTenants says whether a path of a dispatcher's own host, decoded, leads to a
+// tenant. The origin of such a host is a trusted one; see dispatcher.
+func isTenants(decoded string) bool {
+	clean := strings.ToLower(path.Clean("/" + decoded))
+	for _, base := range []string{"/dispatch", "/api/dispatch"} {
+		if rest, ok := strings.CutPrefix(clean, base); ok && (rest == "" || rest[0] == '/') {
+			return true
+		}
+	}
+	return false
 }
 
 // originOf is scheme and host, in the form of the Origin header.
