@@ -288,7 +288,8 @@ func (s *scene) path(op walked, absent bool, own map[string]string) string {
 	s.Helper()
 	path, query := op.path, ""
 	for i, p := range op.parameters {
-		value, last := "", absent && i == len(op.parameters)-1
+		var value string
+		last := absent && i == len(op.parameters)-1
 		if match := idExample.FindStringSubmatch(p.example); match != nil {
 			value = s.ids[match[1]]
 			if first := own[match[1]]; i == 0 && first != "" {

@@ -35,12 +35,9 @@ func (f Finder) Of(r *http.Request) netip.Addr {
 	hops := 0
 	lines := r.Header.Values("X-Forwarded-For")
 	for i := len(lines) - 1; i >= 0; i-- {
-		for rest, last := lines[i], ""; rest != "" && hops < maxHops; hops++ {
-			if comma := strings.LastIndexByte(rest, ','); comma >= 0 {
-				rest, last = rest[:comma], rest[comma+1:]
-			} else {
-				rest, last = "", rest
-			}
+		for rest := lines[i]; rest != "" && hops < maxHops; hops++ {
+			last := rest[strings.LastIndexByte(rest, ',')+1:]
+			rest = strings.TrimSuffix(strings.TrimSuffix(rest, last), ",")
 			next := parse(strings.TrimSpace(last))
 			if !next.IsValid() {
 				// What stands before it nobody vouches for.

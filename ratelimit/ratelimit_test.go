@@ -118,9 +118,9 @@ func TestLocal_givesPermitsBackOneByOne(t *testing.T) {
 		require.Equal(t, 10*time.Second, d.RetryAfter)
 		require.Equal(t, time.Minute, d.ResetAfter)
 
-		time.Sleep(d.RetryAfter - 1)
+		time.Sleep(d.RetryAfter - time.Nanosecond)
 		require.False(t, take().Allowed)
-		time.Sleep(1)
+		time.Sleep(time.Nanosecond)
 		require.True(t, take().Allowed, "who waits as long as told is let through")
 		require.False(t, take().Allowed)
 		time.Sleep(time.Hour)
