@@ -149,11 +149,13 @@ func (s *Store) DeliveryToSend(ctx context.Context, id string) (Delivery, Webhoo
 
 // Outdated says whether a later event of the same deployment is, or was, on its
 // way to the same webhook: of statuses that replace each other only the newest
-// counts.
+// counts. Later is what happened later; what several workers took out of the
+// outbox at once may have become deliveries in any order.
 func (s *Store) Outdated(ctx context.Context, d Delivery) (bool, error) {
 	var outdated bool
 	err := s.with(ctx).Raw(`SELECT EXISTS (SELECT 1 FROM webhook_deliveries n JOIN webhook_deliveries d ON d.id = ?
-		WHERE n.webhook_id = d.webhook_id AND n.created_at > d.created_at
+		WHERE n.webhook_id = d.webhook_id AND n.created_at > d.created_at - interval '1 minute'
+			AND ((n.payload ->> 'timestamp')::timestamptz, n.created_at) > ((d.payload ->> 'timestamp')::timestamptz, d.created_at)
 			AND n.payload -> 'data' ->> 'deploymentId' = d.payload -> 'data' ->> 'deploymentId')`, d.ID).Scan(&outdated).Error
 	return outdated, dbError(err)
 }
@@ -229,12 +231,19 @@ type RecordedAttempt struct {
 }
 
 // RecordAttempt notes an attempt, numbers it, and moves its delivery on. A webhook
-// that is gone, or to which nothing has arrived for WebhookPatience, is disabled.
+// that is gone is disabled, and so is one when a delivery comes to nothing and none
+// has arrived for WebhookPatience.
 func (s *Store) RecordAttempt(ctx context.Context, a RecordedAttempt) error {
 	return dbError(s.with(ctx).Transaction(func(tx *gorm.DB) error {
 		now := time.Now().UTC()
+		// The webhook before its deliveries: the order of who removes it.
+		var hook string
+		err := tx.Raw("SELECT id FROM webhooks WHERE id = (SELECT webhook_id FROM webhook_deliveries WHERE id = ?) FOR KEY SHARE", a.DeliveryID).Scan(&hook).Error
+		if err != nil {
+			return err
+		}
 		var row Delivery
-		err := tx.Raw("SELECT id, webhook_id, attempts FROM webhook_deliveries WHERE id = ? FOR UPDATE", a.DeliveryID).Scan(&row).Error
+		err = tx.Raw("SELECT id, webhook_id, kind, attempts FROM webhook_deliveries WHERE id = ? FOR UPDATE", a.DeliveryID).Scan(&row).Error
 		if err != nil || row.ID == "" {
 			return err // its webhook was removed meanwhile
 		}
@@ -254,13 +263,15 @@ func (s *Store) RecordAttempt(ctx context.Context, a RecordedAttempt) error {
 		if err := tx.Model(&Delivery{}).Where("id = ?", row.ID).Updates(values).Error; err != nil || a.Unsent {
 			return err
 		}
-		return judgeWebhook(tx, row.WebhookID, a, now)
+		return judgeWebhook(tx, row, a, now)
 	}))
 }
 
 // judgeWebhook keeps since when a webhook fails, and disables one that has for
-// too long.
-func judgeWebhook(tx *gorm.DB, id string, a RecordedAttempt, now time.Time) error {
+// too long. One attempt is no reason: a receiver may have been quiet for a month
+// since the one before, and a ping is tried but once.
+func judgeWebhook(tx *gorm.DB, row Delivery, a RecordedAttempt, now time.Time) error {
+	id := row.WebhookID
 	if a.DeliveryState.Status == DeliverySucceeded {
 		return tx.Exec("UPDATE webhooks SET failing_since = NULL WHERE id = ? AND failing_since IS NOT NULL", id).Error
 	}
@@ -270,6 +281,9 @@ func judgeWebhook(tx *gorm.DB, id string, a RecordedAttempt, now time.Time) erro
 	}
 	if err := tx.Exec("UPDATE webhooks SET failing_since = ? WHERE id = ? AND failing_since IS NULL", now, id).Error; err != nil {
 		return err
+	}
+	if a.DeliveryState.Status == DeliveryPending || row.Kind == EventPing {
+		return nil
 	}
 	return tx.Exec(`UPDATE webhooks SET enabled = false, updated_at = ?,
 			disabled_reason = 'No delivery has arrived since ' || to_char(failing_since AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI') || ' UTC.'

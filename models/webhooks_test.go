@@ -228,9 +228,14 @@ func TestRecordAttempt_disablesAWebhookThatHasFailedForDays(t *testing.T) {
 	hook := newWebhook(t, store, id)
 	ping, err := store.CreatePing(t.Context(), hook)
 	require.NoError(t, err)
+	newDeployment(t, store, id, newProject(t, store, id, "shop"))
+	_, rows, err := store.FanOut(t.Context(), 10)
+	require.NoError(t, err)
+	require.Len(t, rows, 1)
+	delivery := rows[0]
 	attempt := func(status models.DeliveryStatus) models.Webhook {
 		require.NoError(t, store.RecordAttempt(t.Context(), models.RecordedAttempt{
-			Attempt: models.Attempt{DeliveryID: ping.ID, Status: 500}, DeliveryState: models.DeliveryState{Status: status},
+			Attempt: models.Attempt{DeliveryID: delivery.ID, Status: 500}, DeliveryState: models.DeliveryState{Status: status},
 		}))
 		row, err := store.Webhook(t.Context(), id.OrganizationID, hook.ID)
 		require.NoError(t, err)
@@ -249,12 +254,17 @@ func TestRecordAttempt_disablesAWebhookThatHasFailedForDays(t *testing.T) {
 	since(models.WebhookPatience - time.Hour)
 	require.True(t, attempt(models.DeliveryFailed).Enabled)
 	since(models.WebhookPatience + time.Hour)
+	require.True(t, attempt(models.DeliveryPending).Enabled, "the receiver may have been quiet all the time: one attempt is no reason")
+	require.NoError(t, store.RecordAttempt(t.Context(), models.RecordedAttempt{
+		Attempt: models.Attempt{DeliveryID: ping.ID, Status: 500}, DeliveryState: models.DeliveryState{Status: models.DeliveryFailed},
+	}))
+	require.True(t, attempt(models.DeliveryPending).Enabled, "nor is a ping")
 	row := attempt(models.DeliveryFailed)
 	require.False(t, row.Enabled)
 	require.Regexp(t, `^No delivery has arrived since \d{4}-\d\d-\d\d \d\d:\d\d UTC\.$`, row.DisabledReason)
-	attempts, err := store.Attempts(t.Context(), ping.ID)
+	attempts, err := store.Attempts(t.Context(), delivery.ID)
 	require.NoError(t, err)
-	require.Len(t, attempts, 4)
+	require.Len(t, attempts, 6)
 	require.NoError(t, store.DeleteWebhook(t.Context(), id.OrganizationID, hook.ID))
 	require.NoError(t, store.RecordAttempt(t.Context(), models.RecordedAttempt{
 		Attempt: models.Attempt{DeliveryID: ping.ID}, DeliveryState: models.DeliveryState{Status: models.DeliveryFailed},
