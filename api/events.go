@@ -80,7 +80,7 @@ func (s *Server) sendChanges(ctx context.Context, c *gin.Context, watcher *chang
 		select {
 		case <-watcher.woken:
 			changes, resync := s.changes.news(watcher)
-			if slices.ContainsFunc(changes, changesRights) && !s.mayStillWatch(ctx, c) {
+			if slices.ContainsFunc(changes, changesRights) && !s.mayStillFollow(ctx, c, "stream-events", "") {
 				return nil
 			}
 			if resync {
@@ -98,7 +98,7 @@ func (s *Server) sendChanges(ctx context.Context, c *gin.Context, watcher *chang
 				return err
 			}
 		case <-beat.C:
-			if !s.mayStillWatch(ctx, c) {
+			if !s.mayStillFollow(ctx, c, "stream-events", "") {
 				return nil
 			}
 			if err := stream.comment(": still here\n\n"); err != nil {
@@ -110,24 +110,4 @@ func (s *Server) sendChanges(ctx context.Context, c *gin.Context, watcher *chang
 			return nil
 		}
 	}
-}
-
-// changesRights says whether somebody may do more or less after a change.
-func changesRights(c models.Change) bool { return c.Type == "member" || c.Type == "token" }
-
-// mayStillWatch looks again at who is there: a session may have been ended, a
-// token revoked, a member removed. A database that is away ends nothing.
-func (s *Server) mayStillWatch(ctx context.Context, c *gin.Context) bool {
-	ctx, cancel := context.WithTimeout(ctx, 10*time.Second)
-	defer cancel()
-	rule := permissions["stream-events"]
-	identity, err := s.identify(ctx, c, rule)
-	if err == nil {
-		err = rule.check(identity)
-	}
-	if err != nil {
-		return models.CodeOf(err).Class() == models.ClassPlatform
-	}
-	was := identityOf(ctx)
-	return was.OrganizationID == "" || was.OrganizationID == identity.OrganizationID
 }

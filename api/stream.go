@@ -104,21 +104,26 @@ func (s *Server) streamLogs(ctx context.Context, in *streamInput) (*huma.StreamR
 		_ = stream.control.SetReadDeadline(time.Time{})
 		tail := &logTail{server: s, row: row, after: after}
 		defer tail.Close()
-		if err := s.follow(ctx, tail, stream); err != nil && ctx.Err() == nil {
+		present, gone := s.attend(ctx, c, "stream-deployment-logs", row.ProjectID)
+		defer gone()
+		if err := s.follow(ctx, tail, stream, present); err != nil && ctx.Err() == nil {
 			s.logOf(ctx).WithError(err).WithField("deployment", row.ID).Debug("log stream ended early")
 		}
 	}}, nil
 }
 
 // follow sends lines and statuses until the deployment is final and its log
-// complete, the client leaves or the server closes. An interruption is no
+// complete, the client leaves or may follow no longer, or the server closes. An interruption is no
 // error for the client: it reconnects and resumes.
-func (s *Server) follow(ctx context.Context, tail *logTail, stream *eventStream) error {
+func (s *Server) follow(ctx context.Context, tail *logTail, stream *eventStream, present *attendance) error {
 	version, wait, quiet := int64(-1), pollFastest, time.Now()
 	if err := stream.comment("retry: 2000\n"); err != nil {
 		return err
 	}
 	for {
+		if present.over(ctx) {
+			return nil
+		}
 		before := tail.after
 		wasFinal := tail.row.FinishedAt != nil
 		more, err := tail.next(ctx, func(line LogLine) error { return stream.event(strconv.FormatInt(line.Line, 10), EventLog, line) })

@@ -68,7 +68,9 @@ func (s *Server) streamWorkerLog(ctx context.Context, in *workerLogInput) (*huma
 		stream := &eventStream{w: c.Writer, control: http.NewResponseController(c.Writer)}
 		// A read deadline that passes would be taken for the client having left.
 		_ = stream.control.SetReadDeadline(time.Time{})
-		if err := reader.send(ctx, stream); err != nil && ctx.Err() == nil {
+		present, gone := s.attend(ctx, c, "stream-project-logs", project.ID)
+		defer gone()
+		if err := reader.send(ctx, stream, present); err != nil && ctx.Err() == nil {
 			s.logOf(ctx).WithError(err).WithField("project", project.ID).Debug("worker log stream ended early")
 		}
 	}}, nil
@@ -82,14 +84,17 @@ type workerLogReader struct {
 	follow           bool
 }
 
-// send goes on until the client leaves, the server closes, or, when it does not
-// follow, there is nothing more.
-func (r *workerLogReader) send(ctx context.Context, stream *eventStream) error {
+// send goes on until the client leaves or may follow no longer, the server closes,
+// or, when it does not follow, there is nothing more.
+func (r *workerLogReader) send(ctx context.Context, stream *eventStream, present *attendance) error {
 	if err := stream.comment("retry: 2000\n"); err != nil {
 		return err
 	}
 	quiet := time.Now()
 	for {
+		if present.over(ctx) {
+			return nil
+		}
 		rows, err := r.server.opts.Store.WorkerLog(ctx, r.project, r.release, r.after, workerLogBatch)
 		if err != nil {
 			return err
