@@ -3,6 +3,7 @@ package api
 import (
 	"context"
 	"net/http"
+	"net/url"
 	"slices"
 	"strings"
 	"time"
@@ -166,6 +167,10 @@ func (s *Server) fillWebhook(row *models.Webhook, c *webhook.Credentials, change
 		if problem != "" {
 			bad("url", problem)
 		}
+		if c.Token != "" && change.Token == nil && elsewhere(c.URL, address) {
+			// Who may change the address may not therefore learn the token.
+			bad("token", "must be given again with a url that leads to another host, \"\" for none")
+		}
 		c.URL, row.Shown = address, webhook.Shown(row.Format, address)
 	}
 	if change.Events != nil {
@@ -197,6 +202,16 @@ func (s *Server) fillWebhook(row *models.Webhook, c *webhook.Credentials, change
 	var err error
 	row.Sealed, err = s.opts.WebhookVault.Seal(row.ID, *c)
 	return err
+}
+
+// elsewhere says whether two addresses lead to different servers.
+func elsewhere(a, b string) bool {
+	first, err := url.Parse(a)
+	if err != nil {
+		return true
+	}
+	second, err := url.Parse(b)
+	return err != nil || first.Scheme != second.Scheme || first.Host != second.Host
 }
 
 func (s *Server) changeWebhook(ctx context.Context, in *changeWebhookInput) (*webhookOutput, error) {

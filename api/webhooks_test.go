@@ -94,6 +94,30 @@ func TestWebhooks_refuseWhatTheyCannotBe(t *testing.T) {
 	}
 }
 
+// The token may write to repositories; whoever manages webhooks was never shown it.
+func TestWebhooks_giveTheirTokenToNoOtherHost(t *testing.T) {
+	g := newGateway(t)
+	token := func(id string) string {
+		row, err := g.store.Webhook(t.Context(), g.owner.OrganizationID, id)
+		require.NoError(t, err)
+		credentials, err := g.vault.Open(row)
+		require.NoError(t, err)
+		return credentials.Token
+	}
+	const address = "https://api.github.com/repos/acme/shop/statuses/{sha}"
+	hook := g.newWebhook(map[string]any{"url": address, "format": "github", "token": "hidden"})
+	path := "/webhooks/" + hook.ID
+	for _, other := range []string{"https://example.com/{sha}", "https://api.github.com.example.com/{sha}", "https://api.github.com:8443/{sha}"} {
+		g.do("PATCH", path, map[string]any{"url": other}).refuses("token", "given again")
+	}
+	g.do("PATCH", path, map[string]any{"url": strings.Replace(address, "shop", "store", 1)}).into(200, &api.Webhook{})
+	require.Equal(t, "hidden", token(hook.ID))
+	g.do("PATCH", path, map[string]any{"url": "https://github.example.com/{sha}", "token": "other"}).into(200, &api.Webhook{})
+	require.Equal(t, "other", token(hook.ID))
+	g.do("PATCH", path, map[string]any{"url": "https://example.com/{sha}", "token": ""}).into(200, &api.Webhook{})
+	require.Empty(t, token(hook.ID))
+}
+
 func TestWebhooks_belongToTheirOrganization(t *testing.T) {
 	g := newGateway(t)
 	hook := g.newWebhook(map[string]any{"url": "https://example.com/"})
