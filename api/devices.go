@@ -165,7 +165,13 @@ func (s *Server) approveDevice(ctx context.Context, in *approveDeviceInput) (*em
 	if !models.ValidID(models.PrefixOrganization, in.Body.OrgID) {
 		return nil, noOrganization(in.Body.OrgID)
 	}
-	return &emptyOutput{}, s.opts.Store.ApproveDevice(ctx, code, identityOf(ctx).UserID, in.Body.OrgID, in.Body.Scope)
+	if err := s.opts.Store.ApproveDevice(ctx, code, identityOf(ctx).UserID, in.Body.OrgID, in.Body.Scope); err != nil {
+		return nil, err
+	}
+	// A token of that organization comes of it.
+	noteOrganization(ctx, in.Body.OrgID)
+	noteTarget(ctx, "scope", string(in.Body.Scope))
+	return &emptyOutput{}, nil
 }
 
 func (s *Server) denyDevice(ctx context.Context, in *deviceInput) (*emptyOutput, error) {

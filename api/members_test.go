@@ -193,3 +193,21 @@ func TestDevices_getTheirTokenInTheBrowsersName(t *testing.T) {
 	require.Equal(t, token.ID, me.TokenID)
 	g.do("POST", "/device/token", ask, nobody).failed(models.CodeExpiredToken)
 }
+
+// A token of the organization comes of an approval, so its log tells of it.
+func TestAudit_tellsOfDevicesThatWereApproved(t *testing.T) {
+	g := newGateway(t, withAccounts(t, &postbox{}))
+	p := g.signUp("ada@example.com")
+	var me api.Me
+	g.do("GET", "/me", nil, p.in("")).into(200, &me)
+	var code api.DeviceCode
+	g.do("POST", "/device/code", map[string]any{}, header{"Authorization": ""}).into(200, &code)
+	approve := "/device/" + code.UserCode + "/approve"
+	g.do("POST", approve, map[string]any{"orgId": g.owner.OrganizationID, "scope": "read"}, p.in("")).failed(models.CodeOrganizationNotFound)
+	require.Equal(t, 204, g.do("POST", approve, map[string]any{"orgId": me.Organization.ID, "scope": "read"}, p.in("")).status)
+	var list api.AuditList
+	g.do("GET", "/orgs/"+me.Organization.ID+"/audit?action=approve-device", nil, p.in("")).into(200, &list)
+	require.Len(t, list.Items, 1)
+	require.Equal(t, map[string]string{"scope": "read"}, list.Items[0].Targets, "but no code")
+	require.Empty(t, g.auditLog("action=approve-device"), "of another organization")
+}

@@ -131,8 +131,8 @@ func tokenEnd(body TokenRequest) (*time.Time, error) {
 // notStronger refuses a new token that could do more than whoever makes it, and
 // gives it the bounds of the token that makes it where it names none.
 func (s *Server) notStronger(ctx context.Context, maker models.Identity, n *models.NewToken) error {
-	if maker.Role == models.RoleViewer && n.Scope != models.ScopeRead {
-		return models.Errorf(models.CodeForbidden, "A viewer's tokens have the scope %s.", models.ScopeRead)
+	if err := models.CheckTokenScope(maker.Role, n.Scope); err != nil {
+		return err
 	}
 	if !maker.Scope.Includes(n.Scope) {
 		return models.Errorf(models.CodeForbidden, "A token with the scope %s makes none with the scope %s.", maker.Scope, n.Scope)

@@ -134,8 +134,10 @@ func setPassword(tx *gorm.DB, userID, hash string) error {
 }
 
 // ResetPassword spends a verification of the kind and gives its user a new
-// password; all their sessions end, and their address counts as verified, as the
-// link came by mail. found is false when the secret is unknown, spent or expired.
+// password; all their sessions end, and devices that were let in but have no token
+// yet get none. Their address counts as verified, as the link came by mail; when
+// it did not before, whoever signed up may have been somebody else, whose tokens
+// are revoked. found is false when the secret is unknown, spent or expired.
 func (s *Store) ResetPassword(ctx context.Context, kind, secret, hash string) (userID string, found bool, err error) {
 	err = s.with(ctx).Transaction(func(tx *gorm.DB) error {
 		row, ok, err := spend(tx, kind, secret)
@@ -147,7 +149,10 @@ func (s *Store) ResetPassword(ctx context.Context, kind, secret, hash string) (u
 			return err
 		}
 		for _, statement := range []string{
+			`UPDATE tokens SET revoked_at = now() WHERE user_id = ? AND revoked_at IS NULL
+				AND EXISTS (SELECT 1 FROM users u WHERE u.id = tokens.user_id AND NOT u.email_verified)`,
 			"UPDATE users SET email_verified = true, updated_at = now() WHERE id = ?",
+			"DELETE FROM device_grants WHERE user_id = ?",
 			"DELETE FROM sessions WHERE user_id = ?",
 			// What was mailed before is of no use any more.
 			"DELETE FROM verifications WHERE user_id = ?",

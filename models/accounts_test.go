@@ -1,6 +1,7 @@
 package models_test
 
 import (
+	"fmt"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -97,6 +98,38 @@ func TestResetPassword_endsSessionsAndOtherLinks(t *testing.T) {
 	require.NoError(t, err)
 	require.Len(t, sessions, 1)
 	require.Equal(t, other.ID, sessions[0].UserID)
+}
+
+// Anybody can sign up with an address that is not confirmed. Its owner, who gets
+// in by a mailed link, shares the account with nobody.
+func TestResetPassword_endsWhatAStrangerMadeBeforeTheAddressWasConfirmed(t *testing.T) {
+	store, _ := openStore(t)
+	ctx := t.Context()
+	for _, verified := range []bool{false, true} {
+		email := fmt.Sprintf("verified-%t@example.com", verified)
+		user, err := store.CreateUser(ctx, models.NewUser{Email: email, EmailVerified: verified, ProviderID: models.ProviderCredential, PasswordHash: "x", OrganizationName: "Own"})
+		require.NoError(t, err)
+		own, err := store.MembershipOf(ctx, user.ID, "", "")
+		require.NoError(t, err)
+		_, token, err := store.CreateToken(ctx, models.NewToken{OrganizationID: own.OrganizationID, UserID: user.ID, Name: "planted"})
+		require.NoError(t, err)
+		device, deviceCode, err := store.RequestDevice(ctx, "planted", "", models.ScopeAdmin)
+		require.NoError(t, err)
+		require.NoError(t, store.ApproveDevice(ctx, device.UserCode, user.ID, own.OrganizationID, models.ScopeAdmin))
+
+		require.NoError(t, store.AddVerification(ctx, "reset", email, &user.ID, nil, time.Now().Add(time.Hour)))
+		_, found, err := store.ResetPassword(ctx, "reset", email, "new")
+		require.NoError(t, err)
+		require.True(t, found)
+		_, _, err = store.RedeemDevice(ctx, deviceCode, 0)
+		requireCode(t, models.CodeExpiredToken, err)
+		_, err = store.Authenticate(ctx, token)
+		if verified {
+			require.NoError(t, err, "it is the owner's own")
+		} else {
+			requireCode(t, models.CodeUnauthorized, err)
+		}
+	}
 }
 
 func TestSessions_endForTheirOwnerAlone(t *testing.T) {

@@ -115,13 +115,18 @@ func errNoDevice() *Error {
 }
 
 // ApproveDevice lets a device act for a person, who must be a member of the
-// organization: CodeOrganizationNotFound. CodeNotFound when there is no such
-// code, CodeConflict when it has been answered already.
+// organization: CodeOrganizationNotFound, and of a role that gives that scope:
+// CodeForbidden. CodeNotFound when there is no such code, CodeConflict when it has
+// been answered already.
 func (s *Store) ApproveDevice(ctx context.Context, userCode, userID, organizationID string, scope Scope) error {
-	if _, err := s.MembershipOf(ctx, userID, organizationID, ""); err != nil {
+	member, err := s.MembershipOf(ctx, userID, organizationID, "")
+	if err != nil {
 		return err
 	}
-	err := s.answerDevice(ctx, userCode, map[string]any{"status": DeviceApproved, "user_id": userID, "organization_id": organizationID, "scope": scope})
+	if err := CheckTokenScope(member.Role, scope); err != nil {
+		return err
+	}
+	err = s.answerDevice(ctx, userCode, map[string]any{"status": DeviceApproved, "user_id": userID, "organization_id": organizationID, "scope": scope})
 	return orphaned(err, "device_grants_organization_id_fkey", errNoOrganization(organizationID))
 }
 

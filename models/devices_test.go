@@ -117,3 +117,16 @@ func FuzzFoldUserCode(f *testing.F) {
 		}
 	})
 }
+
+// A viewer's token would do more as soon as they got another role.
+func TestApproveDevice_givesAViewerNoMoreThanReading(t *testing.T) {
+	store, owner := openStore(t)
+	ctx := t.Context()
+	viewer := join(t, store, owner.OrganizationID, models.RoleViewer)
+	row, _, err := store.RequestDevice(ctx, "", "", models.ScopeAdmin)
+	require.NoError(t, err)
+	for _, scope := range []models.Scope{models.ScopeAdmin, models.ScopeDeploy} {
+		requireCode(t, models.CodeForbidden, store.ApproveDevice(ctx, row.UserCode, viewer.ID, owner.OrganizationID, scope))
+	}
+	require.NoError(t, store.ApproveDevice(ctx, row.UserCode, viewer.ID, owner.OrganizationID, models.ScopeRead))
+}

@@ -83,6 +83,15 @@ func (s *Store) CreateToken(ctx context.Context, n NewToken) (row Token, secret 
 	return row, secret, orphaned(err, "tokens_organization_id_fkey", errNoOrganization(n.OrganizationID))
 }
 
+// CheckTokenScope says whether a person of that role may give a token that scope:
+// nil or CodeForbidden. A viewer's would do more as soon as they got another role.
+func CheckTokenScope(role Role, scope Scope) error {
+	if role == RoleViewer && scope != ScopeRead {
+		return Errorf(CodeForbidden, "A viewer's tokens have the scope %s.", ScopeRead)
+	}
+	return nil
+}
+
 // tokenCounts is the condition of a token that still lets somebody in.
 const tokenCounts = "revoked_at IS NULL AND (expires_at IS NULL OR expires_at > now())"
 
