@@ -474,8 +474,8 @@ async function everythingFits(shop) {
     assert(wider <= 0, `${path} is ${wider} pixels wider than a phone`);
     const unnamed = await page.evaluate(() => [...document.querySelectorAll("button, input, select, textarea, a")].filter((e) => !(e.textContent.trim() || e.getAttribute("aria-label") || e.labels?.length || e.getAttribute("aria-hidden"))).map((e) => e.outerHTML.slice(0, 120)));
     assert.deepEqual(unnamed, [], `${path} has controls without a name`);
+    await page.screenshot({ path: join(shots, `phone${path.replace(/[a-z]+_[a-z2-7]{26}/, "id").replaceAll("/", "-")}.png`) });
   }
-  await page.screenshot({ path: join(shots, "dashboard-phone.png") });
   await page.setViewportSize({ width: 1280, height: 900 });
   await page.emulateMedia({ colorScheme: "light", reducedMotion: "no-preference" });
   note("fits a phone");
