@@ -33,9 +33,9 @@ func (a *attendance) over(ctx context.Context) bool {
 	look := time.Since(a.checked) >= heartbeat
 	select {
 	case <-a.watcher.woken:
-		changes, missed := a.server.changes.news(a.watcher)
-		look = look || missed || slices.ContainsFunc(changes, func(c models.Change) bool {
-			return changesRights(c) || c.Type == "project" && c.ID == a.projectID
+		changes, missed, rights := a.server.changes.news(a.watcher)
+		look = look || missed || rights || slices.ContainsFunc(changes, func(c models.Change) bool {
+			return c.Type == "project" && c.ID == a.projectID
 		})
 	default:
 	}
@@ -45,9 +45,6 @@ func (a *attendance) over(ctx context.Context) bool {
 	a.checked = time.Now()
 	return !a.server.mayStillFollow(ctx, a.c, a.operation, a.projectID)
 }
-
-// changesRights says whether somebody may do more or less after a change.
-func changesRights(c models.Change) bool { return c.Type == "member" || c.Type == "token" }
 
 // mayStillFollow looks again at who is there: a session may have been ended, a
 // token revoked, a member removed, and the project, unless it is "", deleted or

@@ -46,6 +46,8 @@ type changeWatcher struct {
 	pending []models.Change
 	// resync says that changes may have been missed.
 	resync bool
+	// rights says that somebody of the organization may do more or less than before.
+	rights bool
 }
 
 func newChangeHub(store *models.Store, log logrus.FieldLogger) *changeHub {
@@ -78,12 +80,12 @@ func (h *changeHub) watch(organizationID, projectID string) (w *changeWatcher, l
 }
 
 // news takes what has come since the last call.
-func (h *changeHub) news(w *changeWatcher) (changes []models.Change, resync bool) {
+func (h *changeHub) news(w *changeWatcher) (changes []models.Change, resync, rights bool) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
-	changes, resync = w.pending, w.resync
-	w.pending, w.resync = nil, false
-	return changes, resync
+	changes, resync, rights = w.pending, w.resync, w.rights
+	w.pending, w.resync, w.rights = nil, false, false
+	return changes, resync, rights
 }
 
 func (h *changeHub) keepListening(ctx context.Context, run *listening) {
@@ -126,7 +128,15 @@ func (h *changeHub) tell(change models.Change) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	for w := range h.watchers {
-		if w.organizationID != change.OrganizationID || w.projectID != "" && w.projectID != change.ProjectID {
+		if w.organizationID != change.OrganizationID {
+			continue
+		}
+		if changesRights(change) {
+			// Also of those who are not told, or too much to be told all.
+			w.rights = true
+			w.wake()
+		}
+		if w.projectID != "" && w.projectID != change.ProjectID {
 			continue
 		}
 		if len(w.pending) == maxPendingChanges {
@@ -139,6 +149,9 @@ func (h *changeHub) tell(change models.Change) {
 		w.wake()
 	}
 }
+
+// changesRights says whether somebody may do more or less after a change.
+func changesRights(c models.Change) bool { return c.Type == "member" || c.Type == "token" }
 
 // missed has the client read everything anew, in which all that waits is contained.
 func (w *changeWatcher) missed() {

@@ -3,7 +3,6 @@ package api
 import (
 	"context"
 	"net/http"
-	"slices"
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -79,8 +78,8 @@ func (s *Server) sendChanges(ctx context.Context, c *gin.Context, watcher *chang
 	for {
 		select {
 		case <-watcher.woken:
-			changes, resync := s.changes.news(watcher)
-			if slices.ContainsFunc(changes, changesRights) && !s.mayStillFollow(ctx, c, "stream-events", "") {
+			changes, resync, rights := s.changes.news(watcher)
+			if rights && !s.mayStillFollow(ctx, c, "stream-events", "") {
 				return nil
 			}
 			if resync {

@@ -97,7 +97,17 @@ func TestEvents_tellOfWhatIsTheirsAndNothingElse(t *testing.T) {
 
 func TestEvents_endForWhomMayWatchNoLonger(t *testing.T) {
 	g := newGateway(t)
-	row, token, err := g.store.CreateToken(t.Context(), models.NewToken{OrganizationID: g.owner.OrganizationID, UserID: g.owner.UserID, Name: "short-lived"})
+	for _, projectID := range []string{"", g.project.ID} {
+		g.endsWithItsToken(projectID)
+	}
+}
+
+// endsWithItsToken watches with a token of a project, or of all, and revokes it. Those
+// limited to a project are not told that tokens change.
+func (g *gateway) endsWithItsToken(projectID string) {
+	t := g.T
+	row, token, err := g.store.CreateToken(t.Context(), models.NewToken{
+		OrganizationID: g.owner.OrganizationID, UserID: g.owner.UserID, Name: "short-lived", ProjectID: projectID})
 	require.NoError(t, err)
 	events, others := g.watch(token), g.watch(g.token)
 	require.Equal(t, api.EventResync, g.next(events).name)

@@ -35,10 +35,15 @@ func (s *statuses) get(id string) (models.Status, bool) {
 	return known.status, ok && time.Since(known.at) < statusAge
 }
 
+// put keeps a status, unless a newer one is fresh: who was first to ask may be the
+// last to have the answer.
 func (s *statuses) put(id string, status models.Status) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	now := time.Now()
+	if known, ok := s.known[id]; ok && known.status.Version > status.Version && now.Sub(known.at) < statusAge {
+		return
+	}
 	if s.known == nil || len(s.known) >= maxStatuses {
 		s.forget(now)
 	}
