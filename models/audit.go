@@ -40,8 +40,7 @@ type AuditEntry struct {
 	// TokenID or SessionID is what the person acted by.
 	TokenID   string
 	SessionID string
-	// Action is the API's operation, such as "delete-project", or the name of a
-	// sign-in event.
+	// Action is the API's operation, such as "delete-project".
 	Action  string
 	Outcome AuditOutcome
 	// Code is why it was refused.

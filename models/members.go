@@ -132,8 +132,9 @@ func (s *Store) RemoveMember(ctx context.Context, organizationID, actorID, userI
 		}
 		for _, statement := range []string{
 			"DELETE FROM memberships WHERE organization_id = ? AND user_id = ?",
-			"UPDATE tokens SET revoked_at = now() WHERE organization_id = ? AND user_id = ? AND revoked_at IS NULL",
+			// Before the tokens: it waits for a device that is getting one at this moment.
 			"DELETE FROM device_grants WHERE organization_id = ? AND user_id = ?",
+			"UPDATE tokens SET revoked_at = now() WHERE organization_id = ? AND user_id = ? AND revoked_at IS NULL",
 			"UPDATE sessions SET organization_id = '' WHERE organization_id = ? AND user_id = ?",
 		} {
 			if err := tx.Exec(statement, organizationID, userID).Error; err != nil {

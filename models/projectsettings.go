@@ -11,8 +11,13 @@ import (
 	"gorm.io/gorm"
 )
 
-// nameHold is how long a worker name that was given up stays its organization's.
-const nameHold = 30 * 24 * time.Hour
+const (
+	// nameHold is how long a worker name that was given up stays its organization's.
+	nameHold = 30 * 24 * time.Hour
+	// MaxHeldNames are how many names an organization holds so, the latest: names are
+	// everybody's, and whoever renames in a loop must not take them all.
+	MaxHeldNames = 100
+)
 
 // ProjectChange is what to change of a project; what is nil stays as it is.
 type ProjectChange struct {
@@ -101,11 +106,17 @@ func announce(tx *gorm.DB, keys ...string) error {
 	return nil
 }
 
-// holdName keeps a name that is given up for its organization.
+// holdName keeps a name that is given up for its organization, of which the
+// MaxHeldNames latest are kept.
 func holdName(tx *gorm.DB, organizationID, name string) error {
-	return tx.Exec(`INSERT INTO retired_names (worker_name, organization_id, until) VALUES (?, ?, now() + make_interval(secs => ?))
-		ON CONFLICT (worker_name) DO UPDATE SET organization_id = excluded.organization_id, until = excluded.until`,
-		name, organizationID, nameHold.Seconds()).Error
+	return execAll(tx,
+		statement{`INSERT INTO retired_names (worker_name, organization_id, until) VALUES (?, ?, clock_timestamp() + make_interval(secs => ?))
+			ON CONFLICT (worker_name) DO UPDATE SET organization_id = excluded.organization_id, until = excluded.until`,
+			[]any{name, organizationID, nameHold.Seconds()}},
+		statement{`DELETE FROM retired_names WHERE worker_name IN
+			(SELECT worker_name FROM retired_names WHERE organization_id = ? ORDER BY until DESC, worker_name OFFSET ? FOR UPDATE SKIP LOCKED)`,
+			[]any{organizationID, MaxHeldNames}},
+	)
 }
 
 // takeHeldName ends the hold on a name that was just taken for an organization;

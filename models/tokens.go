@@ -65,9 +65,9 @@ type NewToken struct {
 // MaxTokens bounds the tokens of an organization that still count.
 const MaxTokens = 1000
 
-// CreateToken makes an API token and returns its secret, which is shown this
-// once. CodeQuotaExceeded with MaxTokens; the bound is not exact under
-// concurrency.
+// CreateToken makes an API token of a member and returns its secret, which is shown
+// this once. CodeQuotaExceeded with MaxTokens; the bound is not exact under
+// concurrency. CodeOrganizationNotFound for who is no member.
 func (s *Store) CreateToken(ctx context.Context, n NewToken) (row Token, secret string, err error) {
 	var count int64
 	err = s.with(ctx).Model(&Token{}).Where("organization_id = ? AND "+tokenCounts, n.OrganizationID).Count(&count).Error
@@ -79,8 +79,23 @@ func (s *Store) CreateToken(ctx context.Context, n NewToken) (row Token, secret 
 			WithDetails(map[string]any{"limit": MaxTokens, "used": count})
 	}
 	row, secret = newToken(n)
-	err = s.with(ctx).Create(&row).Error
-	return row, secret, orphaned(err, "tokens_organization_id_fkey", errNoOrganization(n.OrganizationID))
+	err = s.with(ctx).Transaction(func(tx *gorm.DB) error {
+		// The organization first, as everywhere. Whoever removes the member waits, and
+		// then revokes this token with the others.
+		if err := lockOrganization(tx, n.OrganizationID, "KEY SHARE"); err != nil {
+			return err
+		}
+		var member []string
+		err := tx.Raw("SELECT user_id FROM memberships WHERE organization_id = ? AND user_id = ? FOR KEY SHARE", n.OrganizationID, n.UserID).Scan(&member).Error
+		if err != nil {
+			return err
+		}
+		if len(member) == 0 {
+			return errNoOrganization(n.OrganizationID)
+		}
+		return tx.Create(&row).Error
+	})
+	return row, secret, dbError(err)
 }
 
 // CheckTokenScope says whether a person of that role may give a token that scope:

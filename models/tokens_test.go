@@ -68,3 +68,29 @@ func TestTokens_thatCountAreBounded(t *testing.T) {
 		requireCode(t, code, err)
 	}
 }
+
+// What is made while its maker is removed must not count again when they come back.
+func TestCreateToken_whileItsMakerIsRemovedMakesNone(t *testing.T) {
+	store, owner, conn := openDatabase(t)
+	ctx := t.Context()
+	user := join(t, store, owner.OrganizationID, models.RoleDeveloper)
+	tx, err := conn.Begin(ctx)
+	require.NoError(t, err)
+	_, err = tx.Exec(ctx, "DELETE FROM memberships WHERE organization_id = $1 AND user_id = $2", owner.OrganizationID, user.ID)
+	require.NoError(t, err)
+	made := make(chan error, 1)
+	go func() {
+		_, _, err := store.CreateToken(ctx, models.NewToken{OrganizationID: owner.OrganizationID, UserID: user.ID, Name: "late"})
+		made <- err
+	}()
+	require.Eventually(t, func() bool {
+		var waits int
+		err := tx.QueryRow(ctx, "SELECT count(*) FROM pg_locks WHERE NOT granted").Scan(&waits)
+		return err == nil && waits > 0
+	}, 20*time.Second, 20*time.Millisecond)
+	require.NoError(t, tx.Commit(ctx))
+	requireCode(t, models.CodeOrganizationNotFound, <-made)
+	rows, err := store.Tokens(ctx, models.TokenFilter{OrganizationID: owner.OrganizationID, UserID: user.ID, Limit: 10})
+	require.NoError(t, err)
+	require.Empty(t, rows)
+}
