@@ -21,13 +21,18 @@ const (
 	maxCookieValue = 1024
 )
 
-// cookieName is the name a cookie has here: over HTTPS browsers hold the prefix
-// __Secure- to what it says (RFC 6265bis §4.1.3.1).
+// cookieName is the name a cookie has here: over HTTPS browsers hold the prefixes
+// to what they say (RFC 6265bis §4.1.3). The client knows __Secure- of a session;
+// the state of a sign-in elsewhere is nobody's but ours, and with __Host- no page on
+// a sibling host can plant that of a sign-in of its own.
 func (a *Auth) cookieName(name string) string {
-	if a.secure {
-		return "__Secure-" + name
+	switch {
+	case !a.secure:
+		return name
+	case name == stateCookie:
+		return "__Host-" + name
 	}
-	return name
+	return "__Secure-" + name
 }
 
 // setCookie sets a signed cookie of this host alone. maxAge 0 lasts as long as the

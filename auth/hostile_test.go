@@ -172,6 +172,31 @@ func TestCookies_areSecureWhereThePageIs(t *testing.T) {
 	require.False(t, found)
 }
 
+// A page on a sibling host can set cookies for ours, but none that begins with
+// __Host-: it signs nobody in to the account of its own that it went to GitHub with.
+func TestCookies_aStateCannotBePlantedFromASiblingHost(t *testing.T) {
+	hub := newFakeGitHub(t)
+	s := newService(t, hub.configure, func(o *Options) { o.AppURL = "https://slipway.example.com" })
+	b := s.browser()
+	b.header.Set("Origin", "https://slipway.example.com")
+	res := b.post("sign-in/social", map[string]any{"provider": "github"})
+	require.Equal(t, http.StatusOK, res.StatusCode)
+	require.Len(t, res.Cookies(), 1)
+	own := res.Cookies()[0]
+	require.Equal(t, "__Host-"+stateCookie, own.Name)
+	require.True(t, own.Secure && own.Path == "/" && own.Domain == "")
+	state, ok := s.auth.unsign(own.Value)
+	require.True(t, ok)
+	for _, planted := range []string{"__Secure-" + stateCookie, stateCookie} {
+		w := httptest.NewRecorder()
+		r := httptest.NewRequest(http.MethodGet, Prefix+"callback/github?code=x&state="+state, nil)
+		r.AddCookie(&http.Cookie{Name: planted, Value: own.Value})
+		s.auth.Handler().ServeHTTP(w, r)
+		require.Contains(t, w.Header().Get("Location"), "state_mismatch")
+		require.Empty(t, w.Result().Cookies())
+	}
+}
+
 func TestOrigin_keepsOtherPagesFromSigningAnybodyInOrOut(t *testing.T) {
 	s := newService(t, func(o *Options) { o.TrustedOrigins = []string{"https://app.example.com"} })
 	b := s.browser()
