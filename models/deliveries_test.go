@@ -2,9 +2,11 @@ package models_test
 
 import (
 	"context"
+	"strings"
 	"testing"
 	"time"
 
+	"github.com/jackc/pgx/v5"
 	"github.com/stretchr/testify/require"
 
 	"github.com/slipwayhq/slipway/models"
@@ -79,4 +81,16 @@ func TestOutdated_goesByWhenTheEventWasNotByWhenItWasTaken(t *testing.T) {
 		require.NoError(t, err)
 		require.Equal(t, want, outdated, row.Kind)
 	}
+}
+
+// Events are kept for a month: removing a project must not read those of everybody.
+func TestOutbox_findsTheEventsOfAProject(t *testing.T) {
+	_, _, conn := openDatabase(t)
+	_, err := conn.Exec(t.Context(), "SET enable_seqscan = off")
+	require.NoError(t, err)
+	rows, err := conn.Query(t.Context(), "EXPLAIN DELETE FROM outbox WHERE project_id = 'prj_1'")
+	require.NoError(t, err)
+	plan, err := pgx.CollectRows(rows, pgx.RowTo[string])
+	require.NoError(t, err)
+	require.Contains(t, strings.Join(plan, "\n"), "outbox_by_project")
 }

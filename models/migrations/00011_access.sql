@@ -49,6 +49,9 @@ ALTER TABLE uid_slots DROP CONSTRAINT uid_slots_organization_id_fkey;
 DELETE FROM uid_slots WHERE organization_id NOT IN (SELECT id FROM organizations);
 ALTER TABLE uid_slots ADD FOREIGN KEY (organization_id) REFERENCES organizations ON DELETE CASCADE;
 DROP TABLE device_grants, invitations;
+-- Every token that is left may do everything.
+DELETE FROM tokens t WHERE scope <> 'admin' OR project_id IS NOT NULL OR NOT EXISTS (
+    SELECT 1 FROM memberships m WHERE m.organization_id = t.organization_id AND m.user_id = t.user_id AND m.role IN ('admin', 'owner'));
 ALTER TABLE tokens DROP COLUMN prefix, DROP COLUMN scope, DROP COLUMN project_id, DROP COLUMN last_used_at;
-DROP INDEX memberships_by_user;
+DROP INDEX memberships_by_user, tokens_by_organization;
 ALTER TABLE memberships DROP CONSTRAINT memberships_role;

@@ -82,13 +82,14 @@ ALTER TABLE outbox
     ADD CONSTRAINT outbox_key UNIQUE (key);
 CREATE INDEX outbox_undelivered ON outbox (id) WHERE delivered_at IS NULL;
 CREATE INDEX outbox_by_deployment ON outbox (deployment_id);
+CREATE INDEX outbox_by_project ON outbox (project_id);
 CREATE INDEX outbox_by_age ON outbox (created_at);
 
 -- +goose Down
 DROP TABLE webhook_attempts, webhook_deliveries, webhooks;
 DELETE FROM outbox o WHERE NOT EXISTS (SELECT 1 FROM deployments d WHERE d.id = o.deployment_id)
     OR EXISTS (SELECT 1 FROM outbox p WHERE p.deployment_id = o.deployment_id AND p.kind = o.kind AND p.id < o.id);
-DROP INDEX outbox_undelivered, outbox_by_deployment, outbox_by_age;
+DROP INDEX outbox_undelivered, outbox_by_deployment, outbox_by_project, outbox_by_age;
 ALTER TABLE outbox
     DROP CONSTRAINT outbox_key,
     DROP COLUMN key, DROP COLUMN event_id, DROP COLUMN organization_id, DROP COLUMN project_id,
