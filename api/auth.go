@@ -121,7 +121,7 @@ func (s *Server) member(ctx context.Context, c *gin.Context, identity models.Ide
 	if err != nil {
 		return models.Identity{}, err
 	}
-	if wanted != "" && membership.OrganizationID != identity.OrganizationID {
+	if wanted != "" && membership.OrganizationID != identity.OrganizationID && s.ownPage(c.Request) {
 		// Requests that name none go there from now on.
 		if err := s.opts.Store.ActIn(ctx, identity.SessionID, membership.OrganizationID); err != nil {
 			return models.Identity{}, err
@@ -129,6 +129,16 @@ func (s *Server) member(ctx context.Context, c *gin.Context, identity models.Ide
 	}
 	identity.OrganizationID, identity.Role, identity.Scope = membership.OrganizationID, membership.Role, models.ScopeAdmin
 	return identity, nil
+}
+
+// ownPage is false for what another site's page made a browser ask, such as a link
+// that somebody followed: it is answered, but changes nothing.
+func (s *Server) ownPage(r *http.Request) bool {
+	switch r.Header.Get("Sec-Fetch-Site") {
+	case "cross-site", "same-site":
+		return s.origins.Trusts(r.Header.Get("Origin"))
+	}
+	return true
 }
 
 func namedOrganization(c *gin.Context) string {

@@ -2,16 +2,25 @@ package api
 
 import (
 	"context"
+	"encoding/hex"
 	"net/http"
 	"net/url"
 	"time"
 
 	"github.com/slipwayhq/slipway/auth"
 	"github.com/slipwayhq/slipway/models"
+	"github.com/slipwayhq/slipway/ratelimit"
 )
 
 // invitationPage is where a mailed invitation is accepted.
 const invitationPage = "/app/invitation"
+
+// Bounds of what an organization has mailed to strangers, and an address gets from
+// all of them. Withdrawing an invitation takes back no mail.
+var (
+	invitationsSent     = ratelimit.Limit{Count: 200, Period: time.Hour}
+	invitationsReceived = ratelimit.Limit{Count: 5, Period: time.Hour}
+)
 
 // InvitationMail is what an invitation's mail says.
 type InvitationMail struct {
@@ -104,7 +113,7 @@ func (s *Server) registerInvitations() {
 		id: "invite-member", method: http.MethodPost, path: path, tag: "Organizations", status: http.StatusCreated, maxBody: 16 << 10,
 		summary: "Invite somebody",
 		description: "A link is mailed to the address; only the mail has it, and it counts for seven days. " +
-			"Inviting an address again sends a new link and ends the old one.",
+			"Inviting an address again sends a new link and ends the old one. An address gets at most five such mails an hour.",
 		errors: []models.Code{models.CodeConflict, models.CodeQuotaExceeded, models.CodeQueue},
 	}, s.invite)
 	register(s, route{
@@ -141,6 +150,9 @@ func (s *Server) invite(ctx context.Context, in *inviteInput) (*inviteOutput, er
 	if err != nil {
 		return nil, err
 	}
+	if err := s.mayMail(ctx, identity.OrganizationID, email); err != nil {
+		return nil, err
+	}
 	row, secret, err := s.opts.Store.Invite(ctx, identity.OrganizationID, identity.UserID, email, in.Body.Role)
 	if err != nil {
 		return nil, err
@@ -160,6 +172,23 @@ func (s *Server) invite(ctx context.Context, in *inviteInput) (*inviteOutput, er
 		return nil, models.Wrap(models.CodeQueue, err, "The mail could not be sent; try again shortly.")
 	}
 	return &inviteOutput{Location: "/orgs/" + row.OrganizationID + "/invitations/" + row.ID, Body: invitationView(row)}, nil
+}
+
+// mayMail counts a mail of an organization to an address; CodeRateLimited.
+func (s *Server) mayMail(ctx context.Context, organizationID, email string) error {
+	for key, limit := range map[string]ratelimit.Limit{
+		"invitations of " + organizationID:                               invitationsSent,
+		"invitations to " + hex.EncodeToString(models.HashSecret(email)): invitationsReceived,
+	} {
+		decision, err := s.limiters.shared.Take(ctx, key, limit)
+		if err != nil {
+			return err
+		}
+		if err := decision.Err(); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 func (s *Server) invitations(ctx context.Context, in *invitationsInput) (*invitationsOutput, error) {

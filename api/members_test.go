@@ -102,6 +102,26 @@ func TestInvitations_bringInWhoeverTheyWereMailedTo(t *testing.T) {
 	require.Equal(t, models.RoleDeveloper, me.Organization.Role)
 }
 
+// Withdrawing an invitation takes back no mail, so it does not make room for another.
+func TestInvitations_floodNobodysMail(t *testing.T) {
+	post := &postbox{}
+	g := newGateway(t, withAccounts(t, post))
+	path := "/orgs/" + g.owner.OrganizationID + "/invitations"
+	stranger := map[string]any{"email": "stranger@example.com", "role": "viewer"}
+	for range 5 {
+		var row api.Invitation
+		g.do("POST", path, stranger).into(201, &row)
+		require.Equal(t, 204, g.do("DELETE", path+"/"+row.ID, nil).status)
+	}
+	g.do("POST", path, stranger).failed(models.CodeRateLimited)
+	_, token := g.newOwner("accomplice@example.com")
+	var me api.Me
+	g.do("GET", "/me", nil, bearer(token)).into(200, &me)
+	g.do("POST", "/orgs/"+me.Organization.ID+"/invitations", stranger, bearer(token)).failed(models.CodeRateLimited)
+	require.Len(t, post.invitations, 5)
+	require.Equal(t, 201, g.do("POST", path, map[string]any{"email": "friend@example.com", "role": "viewer"}).status)
+}
+
 func TestInvitations_thatCannotBeMailedAreNotThere(t *testing.T) {
 	g := newGateway(t)
 	path := "/orgs/" + g.owner.OrganizationID + "/invitations"

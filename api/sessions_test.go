@@ -110,6 +110,26 @@ func TestSessions_actLikeTheirPerson(t *testing.T) {
 	require.NotContains(t, p.log.String(), "correct horse")
 }
 
+// A link on another site's page is followed with the session's cookie.
+func TestSessions_aFollowedLinkDoesNotMoveThemToAnotherOrganization(t *testing.T) {
+	p := newAccountHolder(t)
+	status, body := p.call("POST", "/api/auth/sign-up/email", `{"email":"ada@example.com","password":"correct horse","name":"Ada"}`)
+	require.Equal(t, http.StatusOK, status, body)
+	user, _, _, err := p.store.UserByEmail(t.Context(), "ada@example.com")
+	require.NoError(t, err)
+	second, err := p.store.CreateOrganization(t.Context(), "Second", user.ID)
+	require.NoError(t, err)
+	for _, site := range []string{"cross-site", "same-site"} {
+		status, body = p.call("GET", "/orgs/"+second.ID, "", "Sec-Fetch-Site", site, "Origin", "")
+		require.Equal(t, http.StatusOK, status, body)
+		_, body = p.call("GET", "/me", "")
+		require.NotContains(t, body, second.ID, site)
+	}
+	p.call("GET", "/orgs/"+second.ID, "", "Sec-Fetch-Site", "same-origin")
+	_, body = p.call("GET", "/me", "")
+	require.Contains(t, body, second.ID)
+}
+
 func TestSessions_secretsOfLinksStayOutOfTheLog(t *testing.T) {
 	p := newAccountHolder(t)
 	p.client.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
