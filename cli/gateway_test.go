@@ -279,7 +279,7 @@ func TestGateway_refusalsReachThePerson(t *testing.T) {
 	t.Setenv("SLIPWAY_TOKEN", token)
 	got = run(t, "deploy", folder)
 	require.Equal(t, ExitFailure, got.code)
-	require.Contains(t, got.err, "userId: is not the user of this token")
+	require.Contains(t, got.err, "userId: is not the user that you act as")
 }
 
 func TestGateway_repeatedUploadsAndKeysAreHarmless(t *testing.T) {
