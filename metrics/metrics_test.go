@@ -5,6 +5,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
 	"time"
@@ -74,6 +75,29 @@ temporal_worker_task_slots_available{task_queue="deployment-queue",worker_type="
 		}
 	}
 	require.Fail(t, "there is no timer")
+}
+
+// A name that leads to this machine for once (DNS rebinding) makes a page of
+// another site one of this.
+func TestHandler_showsProfilesUnderNoName(t *testing.T) {
+	log := logrus.New()
+	log.SetOutput(t.Output())
+	handler := metrics.Handler(metrics.New("1.2.3"), log)
+	status := func(host, path string) int {
+		request := httptest.NewRequest(http.MethodGet, path, nil)
+		request.Host = host
+		answer := httptest.NewRecorder()
+		handler.ServeHTTP(answer, request)
+		return answer.Code
+	}
+	for _, host := range []string{"evil.example:9464", "evil.example", "localhost.evil.example", "127.0.0.1.evil.example", "2130706433", ""} {
+		require.Equal(t, http.StatusForbidden, status(host, "/debug/pprof/"), host)
+		require.Equal(t, http.StatusForbidden, status(host, "/debug/pprof/cmdline"), host)
+		require.Equal(t, http.StatusOK, status(host, "/metrics"), "Prometheus may know it by a name")
+	}
+	for _, host := range []string{"127.0.0.1:9464", "127.0.0.1", "[::1]:9464", "[::1]", "localhost:9464", "localhost", "10.0.0.7:9464"} {
+		require.Equal(t, http.StatusOK, status(host, "/debug/pprof/cmdline"), host)
+	}
 }
 
 func TestServe_answersUntilItIsTold(t *testing.T) {

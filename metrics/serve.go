@@ -6,6 +6,8 @@ import (
 	"net"
 	"net/http"
 	"net/http/pprof"
+	"net/netip"
+	"strings"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -39,8 +41,15 @@ func Handler(gatherer prometheus.Gatherer, log logrus.FieldLogger) http.Handler 
 // sameSite refuses what a browser sends for another site's page: on a developer's
 // machine that could have profiles made, though not read them.
 // See https://www.w3.org/TR/fetch-metadata/#sec-fetch-site-header.
+//
+// A page whose host's name was made to lead here is of this site to a browser, which
+// then would let it read. So profiles are shown at an address, not under a name.
 func sameSite(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if strings.HasPrefix(r.URL.Path, "/debug/") && !isAddress(r.Host) {
+			http.Error(w, "Profiles are shown at an IP address or localhost, not under another name.", http.StatusForbidden)
+			return
+		}
 		switch r.Header.Get("Sec-Fetch-Site") {
 		case "", "none", "same-origin":
 			next.ServeHTTP(w, r)
@@ -48,6 +57,15 @@ func sameSite(next http.Handler) http.Handler {
 			http.Error(w, "Not for other sites' pages.", http.StatusForbidden)
 		}
 	})
+}
+
+// isAddress says whether a Host header has an IP address or localhost.
+func isAddress(host string) bool {
+	if name, _, err := net.SplitHostPort(host); err == nil {
+		host = name
+	}
+	_, err := netip.ParseAddr(strings.Trim(host, "[]"))
+	return err == nil || host == "localhost"
 }
 
 // Serve answers with a handler on a listener until ctx ends.
