@@ -154,7 +154,11 @@ func (a *Auth) getSession(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	if session, err = a.renew(w, r, session); err != nil {
+	session, err = a.renew(w, r, session)
+	if isUnauthorized(err) {
+		return a.nobody(w, r) // it has ended since it was read
+	}
+	if err != nil {
 		return err
 	}
 	writeJSON(w, http.StatusOK, struct {
