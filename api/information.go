@@ -10,6 +10,7 @@ import (
 	"github.com/danielgtaylor/huma/v2"
 	"go.temporal.io/sdk/client"
 
+	"github.com/slipwayhq/slipway/auth"
 	"github.com/slipwayhq/slipway/models"
 )
 
@@ -92,8 +93,13 @@ func (s *Server) service(context.Context, *noInput) (*serviceOutput, error) {
 
 func (s *Server) endpoints() []string {
 	var list []string
+	if s.opts.Auth != nil {
+		list = auth.Describe().Routes()
+	}
 	for _, r := range s.engine.Routes() {
-		list = append(list, r.Method+" "+bracePath(r.Path))
+		if !strings.HasPrefix(r.Path, auth.Prefix) {
+			list = append(list, r.Method+" "+bracePath(r.Path))
+		}
 	}
 	slices.Sort(list)
 	return list

@@ -25,7 +25,7 @@ type signedIn struct{ identity models.Identity }
 const testCookie = "better-auth.session_token=of-the-owner"
 
 func (s *signedIn) Session(r *http.Request) (models.Identity, bool, error) {
-	return s.identity, r.Header.Get("Cookie") == testCookie, nil
+	return s.identity, strings.HasPrefix(r.Header.Get("Cookie"), testCookie), nil
 }
 
 // mailTaken takes mails and sends none.
@@ -38,7 +38,7 @@ func (mailTaken) SendInvitation(context.Context, api.InvitationMail) error { ret
 // one of everything. SPECFUZZ_SEED repeats a run, SPECFUZZ_REQUESTS makes it longer.
 func TestSpec_answersToRequestsMadeOfTheDocumentKeepIt(t *testing.T) {
 	sessions := &signedIn{}
-	g := newGateway(t, func(o *api.Options) {
+	g := newGateway(t, withAccounts(t, &postbox{}), func(o *api.Options) {
 		o.Temporal = temporalClient(t, temporaltest.Start(t))
 		o.Sessions = sessions
 		o.Mail = mailTaken{}
@@ -56,6 +56,11 @@ func TestSpec_answersToRequestsMadeOfTheDocumentKeepIt(t *testing.T) {
 	caller, err := g.store.Authenticate(t.Context(), g.token)
 	require.NoError(t, err)
 	own := g.own(g.project, "shop.example.com")
+	// Below /api/auth the sessions are another person's, and one for each request, as
+	// some of them end it.
+	user := g.signUp("grace@example.com").id
+	client := *g.http.Client()
+	client.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
 
 	seed, requests := uint64(time.Now().UnixNano()), specRequests
 	if s := os.Getenv("SPECFUZZ_SEED"); s != "" {
@@ -71,8 +76,11 @@ func TestSpec_answersToRequestsMadeOfTheDocumentKeepIt(t *testing.T) {
 	report, err := apifuzz.Run(t.Context(), apifuzz.Options{
 		URL: g.http.URL, Document: g.do("GET", "/openapi.json", nil).body, Seed: seed, Requests: requests,
 		Credentials: map[string]func(http.Header){
-			"bearer":  func(h http.Header) { h.Set("Authorization", "Bearer "+g.token) },
-			"session": func(h http.Header) { h.Set("Cookie", testCookie); h.Set("Origin", g.http.URL) },
+			"bearer": func(h http.Header) { h.Set("Authorization", "Bearer "+g.token) },
+			"session": func(h http.Header) {
+				h.Set("Cookie", testCookie+"; "+g.newSession(user))
+				h.Set("Origin", g.http.URL)
+			},
 		},
 		Places: []string{
 			"/projects/" + g.project.ID, "/projects/" + g.project.ID + "/domains/" + own.Host, "/orgs/" + g.owner.OrganizationID,
@@ -81,7 +89,7 @@ func TestSpec_answersToRequestsMadeOfTheDocumentKeepIt(t *testing.T) {
 		Keep:    []string{g.owner.OrganizationID, g.owner.UserID, caller.TokenID, g.project.ID, own.ID},
 		Spare:   []string{"delete-organization", "transfer-project", "revoke-token", "change-member", "remove-member"},
 		Secrets: []string{g.token, foreignToken},
-		Client:  g.http.Client(),
+		Client:  &client,
 	})
 	require.NoError(t, err)
 	t.Logf("%d requests", report.Requests)
@@ -112,7 +120,7 @@ func TestSpec_answersToRequestsMadeOfTheDocumentKeepIt(t *testing.T) {
 // reaches says that some request got what it asked for.
 func reaches(statuses map[int]int) bool {
 	for status := range statuses {
-		if status < 300 {
+		if status < 400 {
 			return true
 		}
 	}

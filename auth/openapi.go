@@ -159,7 +159,7 @@ func errorAnswer(status int) object {
 	switch status {
 	case http.StatusTooManyRequests, http.StatusServiceUnavailable:
 		for _, name := range []string{"Retry-After", "X-Retry-After"} {
-			headers[name] = object{"description": "Seconds to wait before trying again", "required": true, "schema": object{"type": "integer"}, "example": 5}
+			headers[name] = object{"description": "Seconds to wait before trying again", "required": name == "Retry-After", "schema": object{"type": "integer"}, "example": 5}
 		}
 	}
 	return object{"description": http.StatusText(status), "headers": headers, "content": object{
