@@ -138,16 +138,23 @@ func TestWorker_thatOpensSocketsWithoutEndIsBounded(t *testing.T) {
 	})
 	leaks := w.deploy("leaks", `import { connect } from "cloudflare:sockets";
 	const all = [];
-	export default { async fetch() {
+	let enough = false;
+	export default { async fetch(request) {
+		if (request.url.endsWith("/enough")) { enough = true; return new Response("thanks"); }
 		for (let i = 0; i < 2000; i++) { const s = connect("db.example.com:" + (1 + i)); s.opened.catch(() => {}); s.closed.catch(() => {}); all.push(s); }
-		await scheduler.wait(1000);
+		while (!enough) await scheduler.wait(20);
 		return new Response(String(all.length));
 	} }`)
 	fine := w.deploy("fine", hello)
 	w.expect(fine, "/", "hello 1")
-	w.expect(leaks, "/", "2000")
+	answered := make(chan answer, 1)
+	go func() { answered <- w.get(leaks, "/") }()
 	w.eventually(func() bool { return now.Load() > 0 }, func() string { return "no socket was opened" })
 	w.expect(fine, "/", "hello 2")
+	w.expect(leaks, "/enough", "thanks")
+	got := <-answered
+	require.NoError(t, got.err)
+	assert.Equal(t, "2000", got.body)
 	assert.LessOrEqual(t, most.Load(), int64(maxWorkerConns))
 }
 
