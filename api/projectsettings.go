@@ -39,7 +39,7 @@ func (s *Server) registerProjectSettings() {
 		id: "change-project", method: http.MethodPatch, path: "/projects/{id}", tag: "Projects", maxBody: 16 << 10,
 		summary: "Change a project's settings",
 		description: "What is left out stays as it is. With a new worker name the project answers there at once and no longer under the old one, nor under previews of it; " +
-			"its own domains go on. The old name stays reserved for your organization for 30 days, as do the latest hundred. How a project is built stands in its source.",
+			"its own domains go on. The old name stays reserved for your organization for 30 days, unless you give up a hundred others after it. How a project is built stands in its source.",
 		errors: []models.Code{models.CodeProjectNotFound, models.CodeNameTaken, models.CodePreconditionFailed},
 	}, s.changeProject)
 	register(s, route{
