@@ -3,6 +3,7 @@ package edge
 import (
 	"context"
 	"errors"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -108,7 +109,15 @@ func TestWatchdog_endsASpinningWorkerAloneAndNamesIt(t *testing.T) {
 
 	// Without any lease.
 	w.expect(spins, "/later", "ok")
-	w.eventually(func() bool { return w.Status().Counts.CPU == 2 }, func() string { return w.logOf(spins) })
+	w.eventually(func() bool {
+		ended := 0
+		for _, line := range w.lines.of(spins.ID) {
+			if line.Kind == models.LogSystem && strings.HasPrefix(line.Message, "worker ended: it computed for") || strings.HasPrefix(line.Message, "worker ended: it did not answer") {
+				ended++
+			}
+		}
+		return ended == 2
+	}, func() string { return w.logOf(spins) })
 	assert.EqualValues(t, 3, w.Status().Counts.Starts)
 }
 

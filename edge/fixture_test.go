@@ -334,7 +334,7 @@ func (w *world) logOf(r Release) string {
 
 func (w *world) eventually(condition func() bool, why func() string) {
 	w.t.Helper()
-	deadline := time.Now().Add(15 * time.Second)
+	deadline := time.Now().Add(time.Minute)
 	for !condition() {
 		if time.Now().After(deadline) {
 			w.t.Fatal(why())
