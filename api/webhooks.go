@@ -21,7 +21,7 @@ type Webhook struct {
 	Events         []string             `json:"events" nullable:"false" doc:"Which events it hears of" example:"[\"deployment.*\",\"domain.failed\"]"`
 	Enabled        bool                 `json:"enabled" doc:"Whether it sends" example:"true"`
 	DisabledReason string               `json:"disabledReason,omitempty" doc:"Why it was disabled by itself" example:"The receiver answered 410 Gone."`
-	FailingSince   *time.Time           `json:"failingSince,omitempty" doc:"Since when no delivery has arrived; after five days it is disabled" example:"2025-07-22T10:30:00Z"`
+	FailingSince   *time.Time           `json:"failingSince,omitempty" doc:"Since when no delivery has arrived; it is disabled when one fails for good and none has arrived for five days" example:"2025-07-22T10:30:00Z"`
 	CreatedBy      string               `json:"createdBy" doc:"The user who made it" example:"usr_3kq5q2n7d4v6x2y7z3a4b5c6d7"`
 	CreatedAt      time.Time            `json:"createdAt" doc:"When it was made" example:"2025-07-22T10:30:00Z"`
 	UpdatedAt      time.Time            `json:"updatedAt" doc:"When it last changed" example:"2025-07-22T10:30:00Z"`

@@ -87,7 +87,9 @@ function Answer({ code }: { code: string }) {
       <Loading />
     );
   if (Date.parse(device.expiresAt) < now.value) return <Empty title="The code is too old; start again on the device" />;
-  const wanted = scope ?? device.scope;
+  // Whoever may only look can let a device do no more.
+  const looksOnly = organizations.value.find((o) => o.id === organization)?.role === "viewer";
+  const wanted = looksOnly ? "read" : (scope ?? device.scope);
   return (
     <div class="card">
       <p class="device-code">{device.userCode}</p>
@@ -111,7 +113,7 @@ function Answer({ code }: { code: string }) {
         </div>
       </dl>
       <Choice label="Organization" value={organization} onChange={setOrganization} options={organizations.value.map((o) => ({ value: o.id, text: `${o.name} (${o.role})` }))} />
-      <Choice label="It may" value={wanted} onChange={(value) => setScope(value as Scope)} options={scopes} />
+      <Choice label="It may" value={wanted} onChange={(value) => setScope(value as Scope)} options={looksOnly ? scopes.slice(0, 1) : scopes} />
       <ErrorNote error={approve.error ?? deny.error} />
       <div class="form-actions">
         <Button onClick={() => void deny.run()} busy={deny.busy}>

@@ -260,7 +260,7 @@ export function WebhookPage({ id }: { id: string }) {
       {w.failingSince && w.enabled && (
         <p class="note warn">
           <span>
-            Nothing has arrived since <Time at={w.failingSince} />. After five days it is turned off.
+            Nothing has arrived since <Time at={w.failingSince} />. Once a delivery has failed for good and none has arrived for five days, it is turned off.
           </span>
         </p>
       )}
