@@ -8,6 +8,7 @@ import (
 	"github.com/gin-gonic/gin"
 
 	"github.com/slipwayhq/slipway/apidocs"
+	"github.com/slipwayhq/slipway/auth"
 	"github.com/slipwayhq/slipway/edge"
 )
 
@@ -24,7 +25,14 @@ type edgeStatus interface {
 // ownRoutes are the paths of the dispatcher's own hosts. Tenant paths never
 // come here: a router cleans and decodes what a tenant should see as it was sent.
 func (d *Dispatcher) ownRoutes() (http.Handler, error) {
-	docs, err := apidocs.New(d.openAPI())
+	document := d.openAPI()
+	if d.opts.Auth != nil {
+		var err error
+		if document, err = auth.Describe().AddTo(document); err != nil {
+			return nil, err
+		}
+	}
+	docs, err := apidocs.New(document)
 	if err != nil {
 		return nil, err
 	}
