@@ -476,6 +476,14 @@ async function everythingFits(shop) {
     assert.deepEqual(unnamed, [], `${path} has controls without a name`);
     await page.screenshot({ path: join(shots, `phone${path.replace(/[a-z]+_[a-z2-7]{26}/, "id").replaceAll("/", "-")}.png`) });
   }
+  // Whoever has left is told by an id.
+  await page.route("**/members?*", (route) => route.fulfill({ json: { items: [] } }));
+  await page.goto(origin + "/app/audit");
+  await page.locator("code.id").first().waitFor();
+  const wider = await page.evaluate(() => document.documentElement.scrollWidth - window.innerWidth);
+  assert(wider <= 0, `the audit log is ${wider} pixels wider than a phone without names`);
+  await page.screenshot({ path: join(shots, "phone-audit-ids.png") });
+  await page.unroute("**/members?*");
   await page.setViewportSize({ width: 1280, height: 900 });
   await page.emulateMedia({ colorScheme: "light", reducedMotion: "no-preference" });
   note("fits a phone");
