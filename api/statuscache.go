@@ -36,10 +36,15 @@ func (s *statuses) get(id string) (models.Status, bool) {
 }
 
 // put keeps a status, unless a newer one is fresh: who was first to ask may be the
-// last to have the answer.
+// last to have the answer. A parked deployment's is never kept: it waits for an
+// operator, who looks as soon as it was retried, wherever and however.
 func (s *statuses) put(id string, status models.Status) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if status.Outcome == models.OutcomeDeadLetter {
+		delete(s.known, id)
+		return
+	}
 	now := time.Now()
 	if known, ok := s.known[id]; ok && known.status.Version > status.Version && now.Sub(known.at) < statusAge {
 		return

@@ -68,6 +68,32 @@ func (s *system) hold(statement string, args ...any) (release func()) {
 	return func() { _ = conn.Close(context.Background()) }
 }
 
+// deployHeld deploys and has the step validate wait until release is called. The
+// gateway reads the members as well, to know who asks, so they are locked when
+// it has done that and waits for the organization's quota.
+func (s *system) deployHeld(project string, files []initFile) (id string, release func()) {
+	s.t.Helper()
+	quota := s.hold("SELECT 1 FROM organizations WHERE id = $1 FOR NO KEY UPDATE", s.OrgID)
+	defer quota()
+	deployed := make(chan string, 1)
+	go func() {
+		defer close(deployed)
+		deployed <- s.deploy(project, files)
+	}()
+	watch := s.database()
+	defer watch.Close(context.Background())
+	s.wait(30*time.Second, "the gateway to wait for the quota", func() bool {
+		var waiting int
+		err := watch.QueryRow(context.Background(), "SELECT count(*) FROM pg_locks WHERE NOT granted").Scan(&waiting)
+		return err == nil && waiting > 0
+	})
+	release = s.hold("LOCK TABLE memberships IN ACCESS EXCLUSIVE MODE")
+	quota()
+	id, ok := <-deployed
+	require.True(s.t, ok, "the deployment was not taken")
+	return id, release
+}
+
 // forgetSlots makes the next sandbox ask for a slot of user ids anew.
 func (s *system) forgetSlots() {
 	s.t.Helper()
@@ -132,13 +158,12 @@ func TestDurability_killedAtAnyStepADeploymentCompletesAfterRestart(t *testing.T
 			project := s.newProject(worker)
 			// Each step is stopped where it takes a lock of its own. Validate
 			// waits meanwhile, so that none is missed.
-			validate := s.hold("SELECT 1 FROM organizations WHERE id = $1 FOR NO KEY UPDATE", s.OrgID)
-			defer validate()
 			if step == models.StepSandbox {
 				s.forgetSlots()
 				defer s.hold("SELECT pg_advisory_xact_lock(hashtext('slipway.uid_slots'))")()
 			}
-			id := s.deploy(project, slowSite(worker))
+			id, validate := s.deployHeld(project, slowSite(worker))
+			defer validate()
 			if step == models.StepSync {
 				defer s.hold("SELECT 1 FROM projects WHERE id = $1 FOR NO KEY UPDATE", project)()
 			}

@@ -187,7 +187,15 @@ async function folderOf(name, files) {
 
 // dropFolder drags a folder of the machine over the page and lets go of it.
 async function dropFolder(folder) {
-  const box = await page.locator(".drop").boundingBox();
+  await page.locator(".drop").waitFor();
+  await page.waitForFunction(() => !document.querySelector(".loading"));
+  // What is still being loaded moves it.
+  let box;
+  for (let before; !box || JSON.stringify(box) !== JSON.stringify(before); ) {
+    before = box;
+    await page.evaluate(() => new Promise((done) => setTimeout(done, 100)));
+    box = await page.locator(".drop").boundingBox();
+  }
   const at = { x: box.x + box.width / 2, y: box.y + box.height / 2 };
   const devtools = await page.context().newCDPSession(page);
   const data = { items: [], files: [folder], dragOperationsMask: 1 };
@@ -279,6 +287,7 @@ async function failingBuild() {
   const project = await call("POST", "/projects", { name: "Broken <b>course</b>", workerName: "panel-broken" });
   await goTo("Projects");
   await page.getByRole("link", { name: "Broken <b>course</b>" }).click();
+  await page.getByText("Drop the project's folder here to put it live").waitFor();
   await dropFolder(await folderOf("broken", { ...site("x"), "build.js": `console.log("begins"); require("left-pad");` }));
   const failure = page.getByLabel("What went wrong");
   await failure.getByText("The build failed").waitFor();
