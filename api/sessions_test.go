@@ -92,7 +92,7 @@ func TestSessions_actLikeTheirPerson(t *testing.T) {
 	user, _, found, err := p.store.UserByEmail(t.Context(), "ada@example.com")
 	require.NoError(t, err)
 	require.True(t, found)
-	second, err := p.store.CreateOrganization(t.Context(), "Second", user.ID)
+	second, err := p.store.FoundOrganization(t.Context(), user.ID, "Second")
 	require.NoError(t, err)
 	_, body = p.call("GET", "/projects", "")
 	require.Contains(t, body, `"mine"`)
@@ -117,7 +117,7 @@ func TestSessions_aFollowedLinkDoesNotMoveThemToAnotherOrganization(t *testing.T
 	require.Equal(t, http.StatusOK, status, body)
 	user, _, _, err := p.store.UserByEmail(t.Context(), "ada@example.com")
 	require.NoError(t, err)
-	second, err := p.store.CreateOrganization(t.Context(), "Second", user.ID)
+	second, err := p.store.FoundOrganization(t.Context(), user.ID, "Second")
 	require.NoError(t, err)
 	for _, site := range []string{"cross-site", "same-site"} {
 		status, body = p.call("GET", "/orgs/"+second.ID, "", "Sec-Fetch-Site", site, "Origin", "")

@@ -26,7 +26,7 @@ func TestHeldNames_ofOneOrganizationAreBounded(t *testing.T) {
 	require.NoError(t, conn.QueryRow(ctx, "SELECT count(*) FROM retired_names WHERE organization_id = $1", owner.OrganizationID).Scan(&held))
 	require.Equal(t, models.MaxHeldNames, held)
 	other := newUser(t, store, "other@example.com")
-	org, err := store.CreateOrganization(ctx, "Other", other.ID)
+	org, err := store.FoundOrganization(ctx, other.ID, "Other")
 	require.NoError(t, err)
 	_, err = store.CreateProject(ctx, org.ID, "First", "greedy-0")
 	require.NoError(t, err, "the oldest is free again")

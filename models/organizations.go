@@ -38,16 +38,6 @@ func (s *Store) EnsureOwner(ctx context.Context, organizationName, email string)
 	return id, dbError(err)
 }
 
-// CreateOrganization makes an organization that the user owns.
-func (s *Store) CreateOrganization(ctx context.Context, name, ownerID string) (Organization, error) {
-	var org Organization
-	err := s.with(ctx).Transaction(func(tx *gorm.DB) (err error) {
-		org, err = s.createOrganization(tx, name, ownerID)
-		return err
-	})
-	return org, dbError(err)
-}
-
 // createOrganization is the one place where organizations come to be.
 func (s *Store) createOrganization(tx *gorm.DB, name, ownerID string) (Organization, error) {
 	org := Organization{

@@ -24,7 +24,7 @@ func errNoOrganization(id string) *Error {
 	return Errorf(CodeOrganizationNotFound, "There is no organization %q that you belong to.", id)
 }
 
-// FoundOrganization is CreateOrganization for somebody who asks for one.
+// FoundOrganization makes an organization that the user owns.
 // CodeQuotaExceeded when they own MaxOwned already.
 func (s *Store) FoundOrganization(ctx context.Context, userID, name string) (Organization, error) {
 	var row Organization
