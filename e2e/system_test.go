@@ -82,7 +82,11 @@ func newSystem(t *testing.T, env ...string) *system {
 		s.stop()
 		if t.Failed() {
 			said, _ := os.ReadFile(log.Name())
-			t.Logf("slipway dev said:\n%s", tail(said, 20_000))
+			if err := os.WriteFile(filepath.Join(t.ArtifactDir(), "slipway.log"), said, 0o600); err != nil {
+				t.Error(err)
+			}
+			// What failed has been said before, and must not be lost above this.
+			t.Logf("slipway dev said at last (all of it with -artifacts):\n%s", tail(said, 3000))
 		}
 		_ = log.Close()
 	})

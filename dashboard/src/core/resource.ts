@@ -18,10 +18,10 @@ export interface Resource<T> {
 const gather = 120;
 
 export type Wants = (event: LiveEvent) => boolean;
-const nothing: Wants = () => false;
 
-// useResource loads under a key; undefined is nothing to load yet.
-export function useResource<T>(key: string | undefined, load: (signal: AbortSignal) => Promise<T>, wants: Wants = nothing): Resource<T> {
+// useResource loads under a key; undefined is nothing to load yet. What no event tells
+// about is loaded once.
+export function useResource<T>(key: string | undefined, load: (signal: AbortSignal) => Promise<T>, wants?: Wants): Resource<T> {
   const [state, setState] = useState<{ key?: string; data?: T; error?: ApiError; loading: boolean }>({ loading: true });
   const latest = useRef({ load, wants });
   latest.current = { load, wants };
@@ -60,7 +60,7 @@ export function useResource<T>(key: string | undefined, load: (signal: AbortSign
     setState((before) => (before.key === key ? { ...before, loading: true } : { key, loading: true }));
     void run();
     const unsubscribe = subscribe((event) => {
-      if (event === "resync" || latest.current.wants(event)) soon();
+      if (latest.current.wants && (event === "resync" || latest.current.wants(event))) soon();
     });
     return () => {
       stop.abort();
@@ -82,7 +82,7 @@ export interface Pages<T> extends Resource<T[]> {
 const pageSize = 30;
 
 // usePages loads a list page by page. Loading it again brings as many as are shown.
-export function usePages<T>(path: string | undefined, wants: Wants = nothing): Pages<T> {
+export function usePages<T>(path: string | undefined, wants: Wants): Pages<T> {
   const [count, setCount] = useState(pageSize);
   const before = useRef(path);
   if (before.current !== path) {

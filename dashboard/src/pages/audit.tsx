@@ -24,7 +24,7 @@ export function Audit() {
   useTitle("Audit log");
   const base = `/orgs/${organization.value?.id}`;
   const list = usePages<Entry>(base + "/audit", (e) => e.type === "audit");
-  const members = useResource(base + "/members?limit=100", (signal) => get<Page<{ userId: string; name: string; email: string }>>(base + "/members?limit=100", signal));
+  const members = useResource(base + "/members?limit=100", (signal) => get<Page<{ userId: string; name: string; email: string }>>(base + "/members?limit=100", signal), (e) => e.type === "member");
   const names = new Map(members.data?.items.map((m) => [m.userId, m.name || m.email]));
   const download = useAction(async () => {
     const answer = await request("GET", base + "/audit/export", { headers: { Accept: "application/x-ndjson, application/json" } });
