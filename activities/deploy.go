@@ -63,10 +63,15 @@ func (a *Activities) Deploy(ctx context.Context, in models.StepInput) (models.De
 }
 
 func (a *Activities) goLive(ctx context.Context, in models.StepInput, release models.Release) (live bool, err error) {
-	if from := in.Sync.FromReleaseID; from != "" {
-		return a.Store.GoLiveAfter(ctx, release, from)
+	from := in.Sync.FromReleaseID
+	if from == "" {
+		return a.Store.GoLive(ctx, release)
 	}
-	return a.Store.GoLive(ctx, release)
+	live, err = a.Store.GoLiveAfter(ctx, release, from)
+	if live || err != nil {
+		return live, err
+	}
+	return false, a.Store.RepeatSettings(ctx, in.Deployment)
 }
 
 // awaitTimeout is how long dispatchers may take to take note of a flip. One that
@@ -137,18 +142,11 @@ func (a *Activities) manifest(ctx context.Context, org, outputDigest string, out
 	if err != nil {
 		return "", nil, err
 	}
-	if known != "" {
-		data, err := blob.ReadAll(ctx, a.Blobs, blob.Key{Scope: org, Digest: known}, maxDetectBytes)
-		if err == nil {
-			manifest, err := assets.ParseManifest(data)
-			return known, manifest, err
-		}
-		if models.CodeOf(err) != models.CodeBlobNotFound {
-			return "", nil, err
-		}
+	manifest, err := a.knownManifest(ctx, org, known)
+	if err != nil || manifest != nil {
+		return known, manifest, err
 	}
-	manifest, err := a.makeManifest(ctx, org, output)
-	if err != nil {
+	if manifest, err = a.makeManifest(ctx, org, output); err != nil {
 		return "", nil, err
 	}
 	data, err := manifest.Encode()
@@ -160,6 +158,31 @@ func (a *Activities) manifest(ctx context.Context, org, outputDigest string, out
 		return "", nil, err
 	}
 	return stored.Digest, manifest, a.Store.CacheOutput(ctx, org, key, stored.Digest)
+}
+
+// knownManifest reads a manifest that was made before; nil when it, or something it
+// names, is not there any more.
+func (a *Activities) knownManifest(ctx context.Context, org, digest string) (*assets.Manifest, error) {
+	if digest == "" {
+		return nil, nil
+	}
+	missing, err := blob.Missing(ctx, a.Blobs, org, []string{digest})
+	if err != nil || len(missing) > 0 {
+		return nil, err
+	}
+	data, err := blob.ReadAll(ctx, a.Blobs, blob.Key{Scope: org, Digest: digest}, maxDetectBytes)
+	if err != nil {
+		return nil, storageFault(err)
+	}
+	manifest, err := assets.ParseManifest(data)
+	if err != nil {
+		return nil, err
+	}
+	missing, err = blob.Missing(ctx, a.Blobs, org, manifest.Digests())
+	if err != nil || len(missing) > 0 {
+		return nil, err
+	}
+	return manifest, nil
 }
 
 func (a *Activities) makeManifest(ctx context.Context, org string, output models.FileSet) (*assets.Manifest, error) {

@@ -2,6 +2,7 @@ package activities
 
 import (
 	"context"
+	"encoding/json"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -24,8 +25,14 @@ func (s *started) Smoke(_ context.Context, release edge.Release) error {
 // built is a deployment whose build made a worker of one module.
 func (b *bench) built() models.StepInput {
 	b.t.Helper()
-	in := b.sync(b.deployment(map[string]string{"index.html": "hi"}, nil))
-	main := b.put("export default {}")
+	return b.builtOf("hi")
+}
+
+// builtOf is built with another text.
+func (b *bench) builtOf(text string) models.StepInput {
+	b.t.Helper()
+	in := b.sync(b.deployment(map[string]string{"index.html": text}, nil))
+	main := b.put("export default {} // " + text)
 	digest, err := b.writeFileSet(b.t.Context(), b.id.OrganizationID, models.FileSet{Worker: &models.WorkerBundle{
 		CompatibilityDate: "2026-11-01",
 		Modules:           []models.WorkerModule{{Name: "index.js", Type: models.ModuleES, Digest: main.Digest, Size: main.Size}},
@@ -124,7 +131,7 @@ func TestDeploy_newVariablesDoNotShutOutCodeThatIsBeingBuilt(t *testing.T) {
 	b.Workers = &started{}
 	first, err := b.Deploy(t.Context(), b.built())
 	require.NoError(t, err)
-	building := b.built()
+	building := b.builtOf("new code")
 
 	require.NoError(t, b.Variables.Set(t.Context(), b.project.ID, models.Environment{"KEY": {Value: "new"}}, nil))
 	settings := b.deployment(nil, nil)
@@ -134,6 +141,10 @@ func TestDeploy_newVariablesDoNotShutOutCodeThatIsBeingBuilt(t *testing.T) {
 	require.NoError(t, err)
 	require.False(t, second.Superseded)
 
+	late := b.deployment(nil, nil)
+	late.Deployment.FromReleaseID = second.ReleaseID
+	late = b.build(b.sync(late))
+
 	third, err := b.Deploy(t.Context(), building)
 	require.NoError(t, err)
 	require.False(t, third.Superseded)
@@ -142,13 +153,67 @@ func TestDeploy_newVariablesDoNotShutOutCodeThatIsBeingBuilt(t *testing.T) {
 	require.Equal(t, "new", environment["KEY"].Value)
 
 	// What was made of a release that is live no more stays back.
-	again, err := b.Deploy(t.Context(), func() models.StepInput {
-		late := b.deployment(nil, nil)
-		late.Deployment.FromReleaseID = first.ReleaseID
-		late = b.build(b.sync(late))
-		late.Sync.FromReleaseID = first.ReleaseID
-		return late
-	}())
+	again, err := b.Deploy(t.Context(), late)
 	require.NoError(t, err)
 	require.True(t, again.Superseded)
+}
+
+// Of two changes of settings made one after the other, the second was made of the
+// release that the first one replaced, and never went live.
+func TestDeploy_twoChangesOfVariablesAtOnceBothGoLive(t *testing.T) {
+	b := newBench(t)
+	b.Workers = &started{}
+	first, err := b.Deploy(t.Context(), b.built())
+	require.NoError(t, err)
+	change := func(name string) models.StepInput {
+		require.NoError(t, b.Variables.Set(t.Context(), b.project.ID, models.Environment{name: {Value: "new"}}, nil))
+		in := b.deployment(nil, nil)
+		in.Deployment.FromReleaseID = first.ReleaseID
+		return b.build(b.sync(in))
+	}
+	one, two, three := change("ONE"), change("TWO"), change("THREE")
+	for _, in := range []models.StepInput{one, three} {
+		result, err := b.Deploy(t.Context(), in)
+		require.NoError(t, err)
+		require.False(t, result.Superseded)
+	}
+	late, err := b.Deploy(t.Context(), two)
+	require.NoError(t, err)
+	require.True(t, late.Superseded, "what is live has its variables and later ones")
+	project, err := b.Store.Project(t.Context(), b.id.OrganizationID, b.project.ID)
+	require.NoError(t, err)
+	environment, err := b.Variables.Environment(t.Context(), project.LiveReleaseID)
+	require.NoError(t, err)
+	require.Len(t, environment, 3)
+}
+
+// New code that had its variables read before they were changed, and went live
+// before the release that was to bring the change, kept the change from going live.
+func TestDeploy_variablesChangedWhileNewCodeGoesLiveAreBroughtAfterIt(t *testing.T) {
+	b := newBench(t)
+	b.Workers = &started{}
+	first, err := b.Deploy(t.Context(), b.built())
+	require.NoError(t, err)
+	code := b.builtOf("new code")
+	settings := b.deployment(nil, nil)
+	settings.Deployment.FromReleaseID = first.ReleaseID
+	settings = b.build(b.sync(settings))
+	newest, err := b.Deploy(t.Context(), code)
+	require.NoError(t, err)
+	for range 2 { // the step may run twice
+		result, err := b.Deploy(t.Context(), settings)
+		require.NoError(t, err)
+		require.True(t, result.Superseded)
+	}
+	queued, err := b.Store.Deployments(t.Context(), models.DeploymentFilter{OrganizationID: b.id.OrganizationID, Limit: 10})
+	require.NoError(t, err)
+	var repeated []models.DeploymentInput
+	for _, row := range queued {
+		var in models.DeploymentInput
+		require.NoError(t, json.Unmarshal(row.Input, &in))
+		if in.FromReleaseID == newest.ReleaseID {
+			repeated = append(repeated, in)
+		}
+	}
+	require.Len(t, repeated, 1)
 }

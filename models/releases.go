@@ -100,21 +100,62 @@ func (s *Store) GoLive(ctx context.Context, r Release) (live bool, err error) {
 }
 
 // GoLiveAfter brings a release live that was made of another one, with nothing but
-// its settings changed: only while that one is still live, and without raising
-// the mark, so that new code which was under way meanwhile goes live all the
-// same. Running it again is harmless.
+// its settings changed: only while that one is still live, or one of the same code
+// with settings older than this one's, and without raising the mark, so that new
+// code which was under way meanwhile goes live all the same. Running it again is
+// harmless.
 func (s *Store) GoLiveAfter(ctx context.Context, r Release, baseID string) (live bool, err error) {
 	err = s.with(ctx).Transaction(func(tx *gorm.DB) error {
+		live = false
 		p, err := lockProject(tx, r.ProjectID)
 		if err != nil {
 			return err
 		}
-		if live = p.LiveReleaseID == r.ID || p.LiveReleaseID == baseID; !live || p.LiveReleaseID == r.ID {
+		if p.LiveReleaseID == r.ID {
+			live = true
+			return nil
+		}
+		if live = p.LiveReleaseID == baseID; !live {
+			// Two changes of settings at once are both made of what was live before.
+			var current Release
+			if err := tx.Where("id = ?", p.LiveReleaseID).Limit(1).Find(&current).Error; err != nil {
+				return err
+			}
+			live = current.ID != "" && current.SourceDigest == r.SourceDigest && current.OutputDigest == r.OutputDigest &&
+				current.Sequence < r.Sequence && p.HighWaterMark < r.Sequence
+		}
+		if !live {
 			return nil
 		}
 		return flip(tx, p, r, p.HighWaterMark)
 	})
 	return live, dbError(err)
+}
+
+// RepeatSettings queues a deployment of changed settings once more, when code that
+// was queued before it went live meanwhile: that may have been made with the
+// settings of before. It queues one however often it is asked, and none after a
+// rollback, which is to bring the settings of then back. CodeQuotaExceeded.
+func (s *Store) RepeatSettings(ctx context.Context, in DeploymentInput) error {
+	row, err := s.Deployment(ctx, in.DeploymentID)
+	if err != nil {
+		return err
+	}
+	project, err := s.Project(ctx, in.OrgID, in.ProjectID)
+	if err != nil {
+		return err
+	}
+	live, err := s.Release(ctx, in.ProjectID, project.LiveReleaseID)
+	if err != nil || live.Sequence > in.Sequence || project.HighWaterMark > in.Sequence {
+		return err
+	}
+	again := in
+	again.DeploymentID, again.FromReleaseID = NewID(PrefixDeployment), live.ID
+	_, _, err = s.CreateDeployment(ctx, NewDeployment{
+		Input: again, Priority: row.Priority,
+		IdempotencyKey: " settings of " + in.DeploymentID, BodyHash: in.DeploymentID, // no client's key begins with a space
+	})
+	return err
 }
 
 // Rollback flips the project's pointer back to an earlier release. The mark is
