@@ -4,6 +4,7 @@ package mail
 
 import (
 	"context"
+	"crypto/x509"
 	"errors"
 	"net/http"
 	"net/mail"
@@ -44,6 +45,8 @@ type Options struct {
 	SMTPAddr, SMTPUser, SMTPPassword string
 	// SMTPTLS is starttls (required), tls or none.
 	SMTPTLS string
+	// SMTPRoots are whose certificates of servers are right; nil are the system's.
+	SMTPRoots *x509.CertPool
 
 	Dir string
 	Log logrus.FieldLogger

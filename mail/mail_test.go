@@ -1,7 +1,6 @@
 package mail
 
 import (
-	"bufio"
 	"bytes"
 	"encoding/json"
 	"errors"
@@ -10,7 +9,6 @@ import (
 	"mime"
 	"mime/multipart"
 	"mime/quotedprintable"
-	"net"
 	"net/http"
 	"net/http/httptest"
 	"net/mail"
@@ -56,122 +54,6 @@ func read(t *testing.T, raw string) (header mail.Header, text, html string) {
 			html = string(content)
 		}
 	}
-}
-
-// mailServer is a small SMTP server (RFC 5321) that keeps what it is given.
-type mailServer struct {
-	net.Listener
-	mu      sync.Mutex
-	wg      sync.WaitGroup
-	from    []string
-	to      []string
-	letters []string
-	// refuses has it take no recipient.
-	refuses bool
-}
-
-func newMailServer(t *testing.T) *mailServer {
-	t.Helper()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	require.NoError(t, err)
-	s := &mailServer{Listener: listener}
-	s.wg.Go(func() {
-		for {
-			conn, err := listener.Accept()
-			if err != nil {
-				return
-			}
-			s.wg.Go(func() { s.serve(conn) })
-		}
-	})
-	t.Cleanup(func() { _ = listener.Close(); s.wg.Wait() })
-	return s
-}
-
-func (s *mailServer) serve(conn net.Conn) {
-	defer conn.Close()
-	lines := bufio.NewReader(conn)
-	say := func(line string) { fmt.Fprintf(conn, "%s\r\n", line) }
-	say("220 test ready")
-	for {
-		line, err := lines.ReadString('\n')
-		if err != nil {
-			return
-		}
-		s.mu.Lock()
-		switch verb, rest, _ := strings.Cut(strings.TrimSpace(line), " "); strings.ToUpper(verb) {
-		case "EHLO":
-			say("250-test")
-			say("250 8BITMIME")
-		case "MAIL":
-			s.from = append(s.from, rest)
-			say("250 ok")
-		case "RCPT":
-			if s.refuses {
-				say("550 no such person")
-				break
-			}
-			s.to = append(s.to, rest)
-			say("250 ok")
-		case "DATA":
-			say("354 go on")
-			var letter strings.Builder
-			for {
-				line, err := lines.ReadString('\n')
-				if err != nil || line == ".\r\n" {
-					break
-				}
-				letter.WriteString(strings.TrimPrefix(line, "."))
-			}
-			s.letters = append(s.letters, letter.String())
-			say("250 taken")
-		case "QUIT":
-			say("221 bye")
-			s.mu.Unlock()
-			return
-		default:
-			say("250 ok")
-		}
-		s.mu.Unlock()
-	}
-}
-
-func TestSMTP_handsLettersOver(t *testing.T) {
-	server := newMailServer(t)
-	sender, err := New(Options{From: "Slipway <slipway@example.com>", SMTPAddr: server.Addr().String(), SMTPTLS: "none"})
-	require.NoError(t, err)
-	require.NoError(t, sender.Send(t.Context(), ResetPassword("ada@example.com", "https://slipway.example.com/r?token=a&b=c")))
-	server.mu.Lock()
-	defer server.mu.Unlock()
-	require.Equal(t, []string{"TO:<ada@example.com>"}, server.to)
-	require.Contains(t, server.from[0], "FROM:<slipway@example.com>")
-	header, text, html := read(t, server.letters[0])
-	require.Equal(t, "Choose a new password for Slipway", header.Get("Subject"))
-	require.Equal(t, `"Slipway" <slipway@example.com>`, header.Get("From"))
-	require.Equal(t, "<ada@example.com>", header.Get("To"))
-	require.Equal(t, "auto-generated", header.Get("Auto-Submitted"))
-	require.NotEmpty(t, header.Get("Date"))
-	require.NotEmpty(t, header.Get("Message-Id"))
-	require.Contains(t, text, "https://slipway.example.com/r?token=a&b=c\r\n")
-	require.Contains(t, html, `href="https://slipway.example.com/r?token=a&amp;b=c"`)
-}
-
-func TestSMTP_saysWhyNot(t *testing.T) {
-	server := newMailServer(t)
-	server.refuses = true
-	sender, err := New(Options{From: "slipway@example.com", SMTPAddr: server.Addr().String(), SMTPTLS: "none", SMTPUser: "u", SMTPPassword: "the password"})
-	require.NoError(t, err)
-	err = sender.Send(t.Context(), PasswordChanged("ada@example.com", "https://x.example"))
-	require.Error(t, err)
-	require.NotContains(t, err.Error(), "the password")
-
-	// A server that offers no TLS gets no letter when TLS is required.
-	sender, err = New(Options{From: "slipway@example.com", SMTPAddr: server.Addr().String(), SMTPTLS: "starttls"})
-	require.NoError(t, err)
-	require.Error(t, sender.Send(t.Context(), PasswordChanged("ada@example.com", "https://x.example")))
-	server.mu.Lock()
-	defer server.mu.Unlock()
-	require.Empty(t, server.letters)
 }
 
 func TestResend_handsLettersOver(t *testing.T) {

@@ -2,6 +2,7 @@ package mail
 
 import (
 	"context"
+	"crypto/tls"
 	"fmt"
 	"net"
 	"net/mail"
@@ -14,13 +15,21 @@ import (
 	"github.com/slipwayhq/slipway/models"
 )
 
-// smtp hands letters to a mail server (RFC 5321), one connection each.
+// sendTimeout bounds the handing over of one letter, from dialing to the server's
+// last word.
+const sendTimeout = 20 * time.Second
+
+// smtp hands letters to a mail server (RFC 5321), one connection each. The password
+// is shown to a server whose certificate is right. On a connection that was told to
+// have no TLS it answers a challenge or stays here.
 type smtp struct {
 	host     string
 	settings []gomail.Option
-	// tls says that the connection begins with TLS; the client then dials itself.
-	tls  bool
-	from *mail.Address
+	tls      *tls.Config
+	// implicit says that the connection begins with TLS (RFC 8314 §3.3).
+	implicit bool
+	timeout  time.Duration
+	from     *mail.Address
 }
 
 func newSMTP(opts Options, from *mail.Address) (*smtp, error) {
@@ -29,20 +38,21 @@ func newSMTP(opts Options, from *mail.Address) (*smtp, error) {
 	if err != nil || numberErr != nil {
 		return nil, models.Errorf(models.CodeValidation, "SMTP_ADDR must be host:port.")
 	}
-	settings := []gomail.Option{gomail.WithPort(number), gomail.WithTimeout(15 * time.Second)}
+	s := &smtp{host: host, timeout: sendTimeout, from: from, tls: &tls.Config{ServerName: host, MinVersion: tls.VersionTLS12, RootCAs: opts.SMTPRoots}}
+	policy := gomail.TLSMandatory
 	switch opts.SMTPTLS {
 	case "tls":
-		settings = append(settings, gomail.WithSSL())
+		// No server offers TLS where there is TLS already.
+		s.implicit, policy = true, gomail.TLSOpportunistic
 	case "none":
-		settings = append(settings, gomail.WithTLSPolicy(gomail.NoTLS))
-	default:
-		settings = append(settings, gomail.WithTLSPolicy(gomail.TLSMandatory))
+		policy = gomail.NoTLS
 	}
+	s.settings = []gomail.Option{gomail.WithPort(number), gomail.WithTimeout(s.timeout), gomail.WithTLSConfig(s.tls), gomail.WithTLSPolicy(policy)}
 	if opts.SMTPUser != "" {
-		settings = append(settings, gomail.WithSMTPAuth(gomail.SMTPAuthAutoDiscover), gomail.WithUsername(opts.SMTPUser), gomail.WithPassword(opts.SMTPPassword))
+		s.settings = append(s.settings, gomail.WithSMTPAuth(gomail.SMTPAuthAutoDiscover), gomail.WithUsername(opts.SMTPUser), gomail.WithPassword(opts.SMTPPassword))
 	}
-	_, err = gomail.NewClient(host, settings...)
-	return &smtp{host: host, settings: settings, tls: opts.SMTPTLS == "tls", from: from}, err
+	_, err = gomail.NewClient(host, s.settings...)
+	return s, err
 }
 
 // Send implements Sender.
@@ -54,31 +64,40 @@ func (s *smtp) Send(ctx context.Context, m Message) error {
 	if err != nil {
 		return err
 	}
-	settings := s.settings
-	if !s.tls {
-		// The client leaves a connection open whose server it does not want.
-		var opened []net.Conn
-		defer func() {
-			for _, conn := range opened {
-				_ = conn.Close()
-			}
-		}()
-		settings = append(slices.Clone(settings), gomail.WithDialContextFunc(func(ctx context.Context, network, address string) (net.Conn, error) {
-			conn, err := new(net.Dialer).DialContext(ctx, network, address)
-			if err == nil {
-				opened = append(opened, conn)
-			}
-			return conn, err
-		}))
-	}
-	client, err := gomail.NewClient(s.host, settings...)
+	ctx, cancel := context.WithTimeout(ctx, s.timeout)
+	defer cancel()
+	client, err := gomail.NewClient(s.host, append(slices.Clone(s.settings), gomail.WithDialContextFunc(s.dialFor(ctx)))...)
 	if err != nil {
 		return err
 	}
-	if err := client.DialAndSendWithContext(ctx, letter); err != nil {
+	err = client.DialAndSendWithContext(ctx, letter)
+	if err != nil && ctx.Err() != nil {
+		err = ctx.Err()
+	}
+	if err != nil {
 		return fmt.Errorf("send a letter by SMTP: %w", err)
 	}
 	return nil
+}
+
+// dialFor gives connections that end with ctx: the client leaves one open whose
+// server it does not want, and waits without an end for a server that is silent.
+func (s *smtp) dialFor(ctx context.Context) gomail.DialContextFunc {
+	return func(dialing context.Context, network, address string) (net.Conn, error) {
+		conn, err := new(net.Dialer).DialContext(dialing, network, address)
+		if err != nil {
+			return nil, err
+		}
+		context.AfterFunc(ctx, func() { _ = conn.Close() })
+		if !s.implicit {
+			return conn, nil
+		}
+		secured := tls.Client(conn, s.tls)
+		if err := secured.HandshakeContext(dialing); err != nil {
+			return nil, err
+		}
+		return secured, nil
+	}
 }
 
 // compose makes the letter as it travels (RFC 5322, MIME).
