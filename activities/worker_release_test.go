@@ -50,7 +50,7 @@ func TestDeploy_sendsNobodyToAWorkerThatDoesNotStart(t *testing.T) {
 	requireCode(t, models.CodeWorkerStart, err)
 	require.Equal(t, models.ClassUser, models.CodeOf(err).Class())
 	require.Len(t, workers.releases, 1)
-	listed, err := b.Store.Releases(t.Context(), b.project.ID, "", 10)
+	listed, err := b.Store.Releases(t.Context(), b.project.ID, models.Position{}, 10)
 	require.NoError(t, err)
 	require.Empty(t, listed, "a release that never answered can be neither listed nor rolled back to")
 	_, err = b.Store.Route(t.Context(), models.WorkerRouteKey("site"))

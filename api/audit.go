@@ -87,7 +87,7 @@ func (s *Server) auditLog(ctx context.Context, in *listAuditInput) (*auditOutput
 	if err != nil {
 		return nil, err
 	}
-	rows, next := page(rows, in.Limit, func(e models.AuditEntry) string { return e.ID })
+	rows, next := page(rows, in.Limit, func(e models.AuditEntry) models.Position { return models.PositionAt(e.CreatedAt, e.ID) })
 	list := AuditList{Items: make([]AuditEntry, 0, len(rows)), NextCursor: next}
 	for _, row := range rows {
 		list.Items = append(list.Items, auditView(row))
@@ -129,7 +129,7 @@ func (s *Server) exportAudit(ctx context.Context, in *AuditQuery) (*huma.StreamR
 				if err := lines.Encode(auditView(row)); err != nil {
 					return // the client left
 				}
-				filter.After = row.ID
+				filter.After = models.PositionAt(row.CreatedAt, row.ID)
 			}
 			if err := control.Flush(); err != nil || len(rows) < exportBatch {
 				return

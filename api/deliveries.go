@@ -153,7 +153,7 @@ func (s *Server) deliveries(ctx context.Context, in *deliveriesInput) (*deliveri
 	if err != nil {
 		return nil, err
 	}
-	rows, next := page(rows, in.Limit, func(d models.Delivery) string { return d.ID })
+	rows, next := page(rows, in.Limit, func(d models.Delivery) models.Position { return models.PositionAt(d.CreatedAt, d.ID) })
 	list := DeliveryList{Items: make([]Delivery, 0, len(rows)), NextCursor: next}
 	for _, row := range rows {
 		list.Items = append(list.Items, deliveryView(row))

@@ -140,7 +140,7 @@ func (s *Server) listDeployments(ctx context.Context, filter models.DeploymentFi
 	if err != nil {
 		return nil, err
 	}
-	rows, next := page(rows, p.Limit, func(d models.Deployment) string { return d.ID })
+	rows, next := page(rows, p.Limit, func(d models.Deployment) models.Position { return models.PositionAt(d.CreatedAt, d.ID) })
 	list := DeploymentList{Items: make([]Deployment, 0, len(rows)), NextCursor: next}
 	for _, row := range rows {
 		list.Items = append(list.Items, deploymentOf(row))

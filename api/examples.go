@@ -17,7 +17,7 @@ const exampleTime = "2025-07-22T10:30:00.000Z"
 // they are; what a declaration says itself stands above them.
 func commonExamples() map[string]string {
 	const id = "_3kq5q2n7d4v6x2y7z3a4b5c6d7"
-	cursor := encodeCursor("dep" + id)
+	cursor := encodeCursor(models.Position{Key: 1753180200000000, ID: "dep" + id})
 	return map[string]string{
 		"projectId": "prj" + id, "orgId": "org" + id, "organizationId": "org" + id, "userId": "usr" + id, "deploymentId": "dep" + id,
 		"releaseId": "rel" + id, "baseReleaseId": "rel" + id, "liveReleaseId": "rel" + id, "previousReleaseId": "rel" + id, "release": "rel" + id,

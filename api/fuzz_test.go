@@ -128,16 +128,17 @@ func FuzzRequestID(f *testing.F) {
 }
 
 func FuzzCursor(f *testing.F) {
-	f.Add(encodeCursor("dep_aaaaaaaaaaaaaaaaaaaaaaaaaa"))
-	f.Add("MTo")
+	f.Add(encodeCursor(models.Position{Key: 1, ID: "dep_aaaaaaaaaaaaaaaaaaaaaaaaaa"}))
+	f.Add("Mjo")
 	f.Add("")
 	f.Fuzz(func(t *testing.T, cursor string) {
-		id, err := decodeCursor(models.PrefixDeployment, cursor)
-		if err != nil || id == "" {
+		after, err := decodeCursor(models.PrefixDeployment, cursor)
+		if err != nil || after.Begins() {
 			return
 		}
-		if !models.ValidID(models.PrefixDeployment, id) || encodeCursor(id) != cursor {
-			t.Fatalf("%q gives %q", cursor, id)
+		again, err := decodeCursor(models.PrefixDeployment, encodeCursor(after))
+		if !models.ValidID(models.PrefixDeployment, after.ID) || after.At().Year() < 1970 || after.At().Year() > 9999 || err != nil || again != after {
+			t.Fatalf("%q gives %v", cursor, after)
 		}
 	})
 }

@@ -70,9 +70,10 @@ type OwnInvitation struct {
 	InviterName string `json:"inviterName" doc:"Who sent it: their name, else their address" example:"Ada"`
 }
 
-// OwnInvitationList is all invitations of a person.
+// OwnInvitationList is one page of a person's invitations.
 type OwnInvitationList struct {
-	Items []OwnInvitation `json:"items" nullable:"false" doc:"Newest first, at most 100"`
+	Items      []OwnInvitation `json:"items" nullable:"false" doc:"Newest first"`
+	NextCursor string          `json:"nextCursor,omitempty" doc:"Pass it as cursor for the next page; not there on the last"`
 }
 
 // AcceptRequest is the body of POST /invitations/accept.
@@ -200,7 +201,7 @@ func (s *Server) invitations(ctx context.Context, in *invitationsInput) (*invita
 	if err != nil {
 		return nil, err
 	}
-	rows, next := page(rows, in.Limit, func(i models.Invitation) string { return i.ID })
+	rows, next := page(rows, in.Limit, func(i models.Invitation) models.Position { return models.PositionAt(i.CreatedAt, i.ID) })
 	list := InvitationList{Items: make([]Invitation, 0, len(rows)), NextCursor: next}
 	for _, row := range rows {
 		list.Items = append(list.Items, invitationView(row))
@@ -213,13 +214,21 @@ func (s *Server) withdrawInvitation(ctx context.Context, in *invitationInput) (*
 	return &emptyOutput{}, s.opts.Store.Withdraw(ctx, identity.OrganizationID, identity.UserID, in.ID)
 }
 
-func (s *Server) ownInvitations(ctx context.Context, _ *struct{}) (*ownInvitationsOutput, error) {
-	rows, err := s.opts.Store.InvitationsOf(ctx, identityOf(ctx).UserID)
-	list := OwnInvitationList{Items: make([]OwnInvitation, 0, len(rows))}
+func (s *Server) ownInvitations(ctx context.Context, in *Paging) (*ownInvitationsOutput, error) {
+	after, err := decodeCursor(models.PrefixInvitation, in.Cursor)
+	if err != nil {
+		return nil, err
+	}
+	rows, err := s.opts.Store.InvitationsOf(ctx, identityOf(ctx).UserID, after, in.Limit+1)
+	if err != nil {
+		return nil, err
+	}
+	rows, next := page(rows, in.Limit, func(i models.OwnInvitation) models.Position { return models.PositionAt(i.CreatedAt, i.ID) })
+	list := OwnInvitationList{Items: make([]OwnInvitation, 0, len(rows)), NextCursor: next}
 	for _, row := range rows {
 		list.Items = append(list.Items, OwnInvitation{Invitation: invitationView(row.Invitation), OrgName: row.OrganizationName, InviterName: row.InviterName})
 	}
-	return &ownInvitationsOutput{list}, err
+	return &ownInvitationsOutput{list}, nil
 }
 
 func (s *Server) acceptInvitation(ctx context.Context, in *acceptInput) (*organizationOutput, error) {

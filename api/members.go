@@ -79,7 +79,7 @@ func (s *Server) members(ctx context.Context, in *membersInput) (*membersOutput,
 	if err != nil {
 		return nil, err
 	}
-	rows, next := page(rows, in.Limit, func(m models.Member) string { return m.UserID })
+	rows, next := page(rows, in.Limit, func(m models.Member) models.Position { return models.PositionAt(m.JoinedAt, m.UserID) })
 	list := MemberList{Items: make([]Member, 0, len(rows)), NextCursor: next}
 	for _, row := range rows {
 		list.Items = append(list.Items, memberView(row))

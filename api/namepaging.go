@@ -26,16 +26,24 @@ func pageByName[R any](rows []R, p NamePaging, name func(R) string) (cut []R, ne
 	if after != "" {
 		first, _ = slices.BinarySearchFunc(rows, after+"\x00", func(r R, want string) int { return cmp.Compare(name(r), want) })
 	}
-	cut, next = page(rows[first:], p.Limit, name)
-	return cut, next, nil
+	rows = rows[first:]
+	if len(rows) <= p.Limit {
+		return rows, "", nil
+	}
+	rows = rows[:p.Limit]
+	return rows, encodeName(name(rows[p.Limit-1])), nil
 }
 
-// decodeName gives the name in a cursor that encodeCursor made of one.
+func encodeName(name string) string {
+	return base64.RawURLEncoding.EncodeToString([]byte(nameCursor + ":" + name))
+}
+
+// decodeName gives the name in a cursor that encodeName made of one.
 func decodeName(cursor string) (string, error) {
 	raw, err := base64.RawURLEncoding.Strict().DecodeString(cursor)
-	name, ok := strings.CutPrefix(string(raw), cursorVersion+":")
+	name, ok := strings.CutPrefix(string(raw), nameCursor+":")
 	if cursor != "" && (err != nil || !ok || name == "") {
-		return "", invalid([]FieldError{{Field: "cursor", In: "query", Message: "must be the nextCursor of an earlier answer of this list"}})
+		return "", errCursor()
 	}
 	return name, nil
 }

@@ -27,7 +27,7 @@ func TestPageByName_goesOnAfterANameThatIsGone(t *testing.T) {
 	require.Empty(t, cut)
 	require.Empty(t, next)
 
-	for _, cursor := range []string{"x", "!", encodeCursor(""), "MjphYg"} {
+	for _, cursor := range []string{"x", "!", encodeName(""), "MjphYg"} {
 		_, _, err = pageByName(rows(), NamePaging{Limit: 2, Cursor: cursor}, itself)
 		require.Equal(t, models.CodeValidation, models.CodeOf(err), cursor)
 	}

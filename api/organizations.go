@@ -150,7 +150,7 @@ func (s *Server) organizations(ctx context.Context, in *Paging) (*organizationsO
 	if err != nil {
 		return nil, err
 	}
-	rows, next := page(rows, in.Limit, func(o models.OwnOrganization) string { return o.ID })
+	rows, next := page(rows, in.Limit, func(o models.OwnOrganization) models.Position { return models.PositionAt(o.JoinedAt, o.ID) })
 	list := OrganizationList{Items: make([]Organization, 0, len(rows)), NextCursor: next}
 	for _, row := range rows {
 		list.Items = append(list.Items, Organization{ID: row.ID, Name: row.Name, Role: row.Role, CreatedAt: stamp(row.CreatedAt)})

@@ -143,7 +143,7 @@ func (s *Server) projects(ctx context.Context, in *projectsInput) (*projectsOutp
 	if err != nil {
 		return nil, err
 	}
-	rows, next := page(rows, in.Limit, func(p models.Project) string { return p.ID })
+	rows, next := page(rows, in.Limit, func(p models.Project) models.Position { return models.PositionAt(p.CreatedAt, p.ID) })
 	list := ProjectList{Items: make([]Project, 0, len(rows)), NextCursor: next}
 	for _, row := range rows {
 		list.Items = append(list.Items, s.projectView(row))

@@ -88,7 +88,7 @@ func (s *Server) releases(ctx context.Context, in *releasesInput) (*releasesOutp
 	if err != nil {
 		return nil, err
 	}
-	rows, next := page(rows, in.Limit, func(r models.Release) string { return r.ID })
+	rows, next := page(rows, in.Limit, positionOf)
 	list := ReleaseList{Items: make([]Release, 0, len(rows)), NextCursor: next}
 	for _, r := range rows {
 		list.Items = append(list.Items, Release{
@@ -99,6 +99,9 @@ func (s *Server) releases(ctx context.Context, in *releasesInput) (*releasesOutp
 	}
 	return &releasesOutput{list}, nil
 }
+
+// positionOf is where a release stands in the list of its project.
+func positionOf(r models.Release) models.Position { return models.Position{Key: r.Sequence, ID: r.ID} }
 
 func (s *Server) rollback(ctx context.Context, in *rollbackInput) (*rollbackOutput, error) {
 	project, err := s.projectOf(ctx, in.ID)
@@ -143,7 +146,11 @@ func (s *Server) rollbackTarget(ctx context.Context, project models.Project, wan
 	if project.LiveReleaseID == "" {
 		return models.Release{}, models.Errorf(models.CodeReleaseNotFound, "Nothing of this project is live yet.")
 	}
-	rows, err := s.opts.Store.Releases(ctx, project.ID, project.LiveReleaseID, 1)
+	live, err := s.opts.Store.Release(ctx, project.ID, project.LiveReleaseID)
+	if err != nil {
+		return models.Release{}, err
+	}
+	rows, err := s.opts.Store.Releases(ctx, project.ID, positionOf(live), 1)
 	if err != nil {
 		return models.Release{}, err
 	}

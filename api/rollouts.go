@@ -181,7 +181,7 @@ func (s *Server) rollouts(ctx context.Context, in *rolloutsInput) (*rolloutsOutp
 	if err != nil {
 		return nil, err
 	}
-	rows, next := page(rows, in.Limit, func(r models.Rollout) string { return r.ID })
+	rows, next := page(rows, in.Limit, func(r models.Rollout) models.Position { return models.PositionAt(r.CreatedAt, r.ID) })
 	list := RolloutList{Items: make([]Rollout, 0, len(rows)), NextCursor: next}
 	for _, row := range rows {
 		view, err := rolloutView(row)

@@ -26,7 +26,7 @@ func (g *gateway) candidate() models.Release {
 // firstRelease is an earlier release than the one given.
 func (g *gateway) firstRelease(than models.Release) models.Release {
 	g.Helper()
-	rows, err := g.store.Releases(g.Context(), g.project.ID, than.ID, 1)
+	rows, err := g.store.Releases(g.Context(), g.project.ID, models.Position{Key: than.Sequence, ID: than.ID}, 1)
 	require.NoError(g, err)
 	require.Len(g, rows, 1)
 	return rows[0]

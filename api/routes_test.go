@@ -2,6 +2,7 @@ package api_test
 
 import (
 	"context"
+	"encoding/base64"
 	"fmt"
 	"strings"
 	"testing"
@@ -86,6 +87,44 @@ func TestProjects_workerNameIsMadeFromTheName(t *testing.T) {
 	}
 }
 
+// outOfRange is a cursor with a key that no answer has.
+func outOfRange(key string) string {
+	return base64.RawURLEncoding.EncodeToString([]byte("2:" + key + ":dep_aaaaaaaaaaaaaaaaaaaaaaaaaa"))
+}
+
+// Whoever removes what a page lists before turning it would take the empty page
+// that follows for the end of the list.
+func TestLists_goOnAfterAnItemThatIsGone(t *testing.T) {
+	g := newGateway(t)
+	confirm := map[string]string{}
+	for _, name := range []string{"one", "two", "three"} {
+		var project api.Project
+		g.do("POST", "/projects", map[string]any{"name": name}).into(201, &project)
+		confirm[project.ID] = "?confirm=" + project.WorkerName
+		var hook api.NewWebhook
+		g.do("POST", "/webhooks", map[string]any{"url": "https://example.com/" + name}).into(201, &hook)
+	}
+	confirm[g.project.ID] = "?confirm=" + g.project.WorkerName
+	for list, want := range map[string]int{"/projects": 4, "/webhooks": 3} {
+		removed, cursor := 0, ""
+		for {
+			var page struct {
+				Items      []struct{ ID string }
+				NextCursor string
+			}
+			g.do("GET", list+"?limit=2&cursor="+cursor, nil).into(200, &page)
+			for _, item := range page.Items {
+				removed++
+				require.Equal(t, 204, g.do("DELETE", list+"/"+item.ID+confirm[item.ID], nil).status)
+			}
+			if cursor = page.NextCursor; cursor == "" {
+				break
+			}
+		}
+		require.Equal(t, want, removed, list)
+	}
+}
+
 func TestLists_pageByCursorWithoutLossOrRepeat(t *testing.T) {
 	g := newGateway(t)
 	want := map[string]bool{}
@@ -119,7 +158,7 @@ func TestLists_pageByCursorWithoutLossOrRepeat(t *testing.T) {
 	g.do("GET", "/projects", nil).into(200, &projects)
 	require.Len(t, projects.Items, 1)
 
-	for _, cursor := range []string{"x", "MTpwcmpfYQ", "%00", strings.Repeat("a", 129)} {
+	for _, cursor := range []string{"x", "MTpwcmpfYQ", "%00", strings.Repeat("a", 129), "Mjox", outOfRange("-1"), outOfRange("9223372036854775807"), outOfRange("1e3")} {
 		g.do("GET", "/deployments?cursor="+cursor, nil).refuses("cursor", "")
 	}
 	for _, limit := range []string{"0", "101", "-1", "x"} {

@@ -167,7 +167,7 @@ func (s *Server) tokens(ctx context.Context, in *Paging) (*tokensOutput, error) 
 	if err != nil {
 		return nil, err
 	}
-	rows, next := page(rows, in.Limit, func(t models.Token) string { return t.ID })
+	rows, next := page(rows, in.Limit, func(t models.Token) models.Position { return models.PositionAt(t.CreatedAt, t.ID) })
 	list := TokenList{Items: make([]Token, 0, len(rows)), NextCursor: next}
 	for _, row := range rows {
 		list.Items = append(list.Items, tokenView(row))

@@ -267,7 +267,7 @@ func (s *Server) webhooks(ctx context.Context, in *webhooksInput) (*webhooksOutp
 	if err != nil {
 		return nil, err
 	}
-	rows, next := page(rows, in.Limit, func(w models.Webhook) string { return w.ID })
+	rows, next := page(rows, in.Limit, func(w models.Webhook) models.Position { return models.PositionAt(w.CreatedAt, w.ID) })
 	list := WebhookList{Items: make([]Webhook, 0, len(rows)), NextCursor: next}
 	for _, row := range rows {
 		list.Items = append(list.Items, webhookView(row))

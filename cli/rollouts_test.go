@@ -27,7 +27,7 @@ func TestRollout_isStartedListedAndCanceled(t *testing.T) {
 	got := run(t, "rollout", "--project", "shop", "--detach", "--steps", "5,100", "--every", "10s", releases[1].ID)
 	require.Equal(t, ExitOK, got.code, got.err)
 	require.Regexp(t, `^rol_\w+ is running at 0 %.\n$`, got.out)
-	rows, err := g.store.Rollouts(t.Context(), project.ID, "", 1)
+	rows, err := g.store.Rollouts(t.Context(), project.ID, models.Position{}, 1)
 	require.NoError(t, err)
 	require.Contains(t, run(t, "rollout", "list", "--project", "shop").out, rows[0].ID+"  "+releases[1].ID+"  running")
 	got = run(t, "rollout", "cancel", "--project", "shop", rows[0].ID)

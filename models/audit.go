@@ -104,8 +104,8 @@ type AuditFilter struct {
 	UserID string
 	// Since (inclusive) and Before (exclusive) bound the time; zero is no bound.
 	Since, Before time.Time
-	// After is the id of the last one of the page before; "" from the start.
-	After string
+	// After is where the page before ended.
+	After Position
 	// OldestFirst turns the order round.
 	OldestFirst bool
 	Limit       int
@@ -130,8 +130,8 @@ func (s *Store) AuditLog(ctx context.Context, f AuditFilter) ([]AuditEntry, erro
 	if f.OldestFirst {
 		sign, order = ">", "created_at, id"
 	}
-	if f.After != "" {
-		query = query.Where("(created_at, id) "+sign+" (SELECT created_at, id FROM audit_log WHERE id = ?)", f.After)
+	if !f.After.Begins() {
+		query = query.Where("(created_at, id) "+sign+" (?, ?)", f.After.At(), f.After.ID)
 	}
 	var rows []AuditEntry
 	err := query.Order(order).Limit(f.Limit).Find(&rows).Error

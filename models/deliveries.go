@@ -172,8 +172,9 @@ type DeliveryFilter struct {
 	WebhookID string
 	// Status leaves those with it; "" is all.
 	Status DeliveryStatus
-	After  string
-	Limit  int
+	// After is where the page before ended.
+	After Position
+	Limit int
 }
 
 // Deliveries lists a webhook's deliveries, newest first, without their payload.
@@ -182,8 +183,8 @@ func (s *Store) Deliveries(ctx context.Context, f DeliveryFilter) ([]Delivery, e
 	if f.Status != "" {
 		query = query.Where("status = ?", f.Status)
 	}
-	if f.After != "" {
-		query = query.Where("(created_at, id) < (SELECT created_at, id FROM webhook_deliveries WHERE id = ?)", f.After)
+	if !f.After.Begins() {
+		query = query.Where("(created_at, id) < (?, ?)", f.After.At(), f.After.ID)
 	}
 	var rows []Delivery
 	err := query.Order("created_at DESC, id DESC").Limit(f.Limit).Find(&rows).Error

@@ -129,8 +129,8 @@ type DeploymentFilter struct {
 	Outcome   Outcome
 	// Since (inclusive) and Before (exclusive) bound when it was queued.
 	Since, Before time.Time
-	// After is the id of the last one of the page before.
-	After string
+	// After is where the page before ended.
+	After Position
 	Limit int
 }
 
@@ -155,8 +155,8 @@ func (s *Store) Deployments(ctx context.Context, f DeploymentFilter) ([]Deployme
 	if !f.Before.IsZero() {
 		query = query.Where("created_at < ?", f.Before)
 	}
-	if f.After != "" {
-		query = query.Where("(created_at, id) < (SELECT created_at, id FROM deployments WHERE id = ?)", f.After)
+	if !f.After.Begins() {
+		query = query.Where("(created_at, id) < (?, ?)", f.After.At(), f.After.ID)
 	}
 	var rows []Deployment
 	err := query.Order("created_at DESC, id DESC").Limit(f.Limit).Find(&rows).Error

@@ -80,16 +80,16 @@ func (s *Store) Invite(ctx context.Context, organizationID, inviterID, email str
 // InvitationFilter narrows Invitations.
 type InvitationFilter struct {
 	OrganizationID string
-	// After is the id of the last one of the page before; "" from the start.
-	After string
+	// After is where the page before ended.
+	After Position
 	Limit int
 }
 
 // Invitations lists the open invitations of an organization, newest first.
 func (s *Store) Invitations(ctx context.Context, f InvitationFilter) ([]Invitation, error) {
 	query := s.with(ctx).Where("organization_id = ? AND expires_at > now()", f.OrganizationID)
-	if f.After != "" {
-		query = query.Where("(created_at, id) < (SELECT created_at, id FROM invitations WHERE id = ?)", f.After)
+	if !f.After.Begins() {
+		query = query.Where("(created_at, id) < (?, ?)", f.After.At(), f.After.ID)
 	}
 	var rows []Invitation
 	err := query.Order("created_at DESC, id DESC").Limit(f.Limit).Find(&rows).Error
@@ -104,14 +104,16 @@ type OwnInvitation struct {
 	InviterName string
 }
 
-// InvitationsOf lists what a person is invited to, the newest 100. Only a verified
+// InvitationsOf lists what a person is invited to, newest first. Only a verified
 // address counts: anybody can sign up with somebody else's.
-func (s *Store) InvitationsOf(ctx context.Context, userID string) ([]OwnInvitation, error) {
+func (s *Store) InvitationsOf(ctx context.Context, userID string, after Position, limit int) ([]OwnInvitation, error) {
 	var rows []OwnInvitation
 	err := s.with(ctx).Raw(`SELECT i.*, o.name AS organization_name, coalesce(nullif(b.name, ''), b.email, '') AS inviter_name
 		FROM users u JOIN invitations i ON i.email = u.email JOIN organizations o ON o.id = i.organization_id
 		LEFT JOIN users b ON b.id = i.invited_by
-		WHERE u.id = ? AND u.email_verified AND i.expires_at > now() ORDER BY i.created_at DESC, i.id DESC LIMIT 100`, userID).Scan(&rows).Error
+		WHERE u.id = @user AND u.email_verified AND i.expires_at > now() AND (@begins OR (i.created_at, i.id) < (@at, @after))
+		ORDER BY i.created_at DESC, i.id DESC LIMIT @limit`,
+		map[string]any{"user": userID, "begins": after.Begins(), "at": after.At(), "after": after.ID, "limit": limit}).Scan(&rows).Error
 	return rows, dbError(err)
 }
 

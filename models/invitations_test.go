@@ -26,7 +26,7 @@ func TestInvitations_areAcceptedOnceByWhoeverTheyWereSentTo(t *testing.T) {
 	// The address is Grace's only once she has shown it.
 	_, err = store.AcceptInvitationID(ctx, grace.ID, row.ID)
 	requireCode(t, models.CodeInvitationNotFound, err)
-	mine, err := store.InvitationsOf(ctx, grace.ID)
+	mine, err := store.InvitationsOf(ctx, grace.ID, models.Position{}, 10)
 	require.NoError(t, err)
 	require.Empty(t, mine)
 
@@ -60,7 +60,7 @@ func TestInvitations_areAcceptedOnceByWhoeverTheyWereSentTo(t *testing.T) {
 	require.NoError(t, err)
 	row, _, err = store.Invite(ctx, second.ID, owner.UserID, "grace@example.com", models.RoleViewer)
 	require.NoError(t, err)
-	mine, err = store.InvitationsOf(ctx, grace.ID)
+	mine, err = store.InvitationsOf(ctx, grace.ID, models.Position{}, 10)
 	require.NoError(t, err)
 	require.Len(t, mine, 1)
 	require.Equal(t, "Second", mine[0].OrganizationName)

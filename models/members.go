@@ -50,8 +50,8 @@ type Member struct {
 // MemberFilter narrows Members.
 type MemberFilter struct {
 	OrganizationID string
-	// After is the user id of the last one of the page before; "" from the start.
-	After string
+	// After is where the page before ended.
+	After Position
 	Limit int
 }
 
@@ -61,12 +61,12 @@ const memberColumns = `SELECT m.user_id, u.email, u.name, u.image, m.role, m.cre
 // Members lists the people of an organization, those who joined first first.
 func (s *Store) Members(ctx context.Context, f MemberFilter) ([]Member, error) {
 	query := memberColumns
-	if f.After != "" {
-		query += `AND (m.created_at, m.user_id) > (SELECT created_at, user_id FROM memberships WHERE organization_id = @org AND user_id = @after) `
+	if !f.After.Begins() {
+		query += `AND (m.created_at, m.user_id) > (@at, @after) `
 	}
 	var rows []Member
 	err := s.with(ctx).Raw(query+`ORDER BY m.created_at, m.user_id LIMIT @limit`,
-		map[string]any{"org": f.OrganizationID, "after": f.After, "limit": f.Limit}).Scan(&rows).Error
+		map[string]any{"org": f.OrganizationID, "at": f.After.At(), "after": f.After.ID, "limit": f.Limit}).Scan(&rows).Error
 	return rows, dbError(err)
 }
 

@@ -187,13 +187,13 @@ func TestOrganizations_ofOnePersonAreBounded(t *testing.T) {
 	}
 	require.Equal(t, models.MaxOwned-1, made, "one was there before")
 
-	seen, after := map[string]bool{}, ""
+	seen, after := map[string]bool{}, models.Position{}
 	for {
 		rows, err := store.OrganizationsOf(ctx, models.OwnFilter{UserID: owner.UserID, After: after, Limit: 7})
 		require.NoError(t, err)
 		for _, row := range rows {
 			require.False(t, seen[row.ID])
-			seen[row.ID], after = true, row.ID
+			seen[row.ID], after = true, models.PositionAt(row.JoinedAt, row.ID)
 			require.Equal(t, models.RoleOwner, row.Role)
 		}
 		if len(rows) < 7 {

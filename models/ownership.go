@@ -18,6 +18,8 @@ type OwnOrganization struct {
 	Name      string
 	Role      Role
 	CreatedAt time.Time
+	// JoinedAt is when the person became a member.
+	JoinedAt time.Time
 }
 
 func errNoOrganization(id string) *Error {
@@ -53,20 +55,20 @@ type OwnFilter struct {
 	UserID string
 	// OrganizationID leaves only that one; "" is all.
 	OrganizationID string
-	// After is the id of the last one of the page before; "" from the start.
-	After string
+	// After is where the page before ended.
+	After Position
 	Limit int
 }
 
 // OrganizationsOf lists a person's organizations, those joined first first.
 func (s *Store) OrganizationsOf(ctx context.Context, f OwnFilter) ([]OwnOrganization, error) {
 	query := s.with(ctx).Table("memberships m").Joins("JOIN organizations o ON o.id = m.organization_id").
-		Select("o.id, o.name, m.role, o.created_at").Where("m.user_id = ?", f.UserID)
+		Select("o.id, o.name, m.role, o.created_at, m.created_at AS joined_at").Where("m.user_id = ?", f.UserID)
 	if f.OrganizationID != "" {
 		query = query.Where("o.id = ?", f.OrganizationID)
 	}
-	if f.After != "" {
-		query = query.Where("(m.created_at, o.id) > (SELECT created_at, organization_id FROM memberships WHERE user_id = ? AND organization_id = ?)", f.UserID, f.After)
+	if !f.After.Begins() {
+		query = query.Where("(m.created_at, o.id) > (?, ?)", f.After.At(), f.After.ID)
 	}
 	var rows []OwnOrganization
 	err := query.Order("m.created_at, o.id").Limit(f.Limit).Scan(&rows).Error

@@ -44,8 +44,8 @@ type ProjectFilter struct {
 	// Query leaves those whose name or worker name begins with it, whatever its
 	// case; "" is all.
 	Query string
-	// After is the id of the last one of the page before; "" from the start.
-	After string
+	// After is where the page before ended.
+	After Position
 	Limit int
 }
 
@@ -58,8 +58,8 @@ func (s *Store) Projects(ctx context.Context, f ProjectFilter) ([]Project, error
 	if f.Query != "" {
 		query = query.Where("(starts_with(lower(name), lower(?)) OR starts_with(worker_name::text, lower(?)))", f.Query, f.Query)
 	}
-	if f.After != "" {
-		query = query.Where("(created_at, id) < (SELECT created_at, id FROM projects WHERE id = ?)", f.After)
+	if !f.After.Begins() {
+		query = query.Where("(created_at, id) < (?, ?)", f.After.At(), f.After.ID)
 	}
 	var rows []Project
 	err := query.Order("created_at DESC, id DESC").Limit(f.Limit).Find(&rows).Error

@@ -62,12 +62,12 @@ func (s *Store) Release(ctx context.Context, projectID, id string) (Release, err
 	return row, notFound(err, Errorf(CodeReleaseNotFound, "The project has no release %q. GET /projects/%s/releases lists them.", id, projectID))
 }
 
-// Releases lists a project's releases that were seen to answer, newest first,
-// after the one with the id given.
-func (s *Store) Releases(ctx context.Context, projectID, after string, limit int) ([]Release, error) {
+// Releases lists a project's releases that were seen to answer, newest first.
+// Their key is the sequence.
+func (s *Store) Releases(ctx context.Context, projectID string, after Position, limit int) ([]Release, error) {
 	query := s.with(ctx).Where("project_id = ? AND checked_at IS NOT NULL", projectID)
-	if after != "" {
-		query = query.Where("sequence < (SELECT sequence FROM releases WHERE id = ?)", after)
+	if !after.Begins() {
+		query = query.Where("sequence < ?", after.Key)
 	}
 	var rows []Release
 	err := query.Order("sequence DESC").Limit(limit).Find(&rows).Error

@@ -161,11 +161,11 @@ func (s *Store) Rollout(ctx context.Context, projectID, id string) (Rollout, err
 	return row, notFound(err, Errorf(CodeRolloutNotFound, "The project has no rollout %q.", id))
 }
 
-// Rollouts lists a project's rollouts, newest first, after the one with the id given.
-func (s *Store) Rollouts(ctx context.Context, projectID, after string, limit int) ([]Rollout, error) {
+// Rollouts lists a project's rollouts, newest first.
+func (s *Store) Rollouts(ctx context.Context, projectID string, after Position, limit int) ([]Rollout, error) {
 	query := s.with(ctx).Where("project_id = ?", projectID)
-	if after != "" {
-		query = query.Where("(created_at, id) < (SELECT created_at, id FROM rollouts WHERE id = ?)", after)
+	if !after.Begins() {
+		query = query.Where("(created_at, id) < (?, ?)", after.At(), after.ID)
 	}
 	var rows []Rollout
 	err := query.Order("created_at DESC, id DESC").Limit(limit).Find(&rows).Error

@@ -94,7 +94,7 @@ func TestCreateRollout_aProjectHasOneAtATime(t *testing.T) {
 	require.NoError(t, store.EndRollout(t.Context(), in.RolloutID, models.RolloutReverted, "worse"))
 	_, err = store.CreateRollout(t.Context(), second, id.UserID)
 	require.NoError(t, err)
-	rows, err := store.Rollouts(t.Context(), in.ProjectID, "", 10)
+	rows, err := store.Rollouts(t.Context(), in.ProjectID, models.Position{}, 10)
 	require.NoError(t, err)
 	require.Len(t, rows, 2)
 	require.Equal(t, second.RolloutID, rows[0].ID)

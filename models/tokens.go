@@ -132,8 +132,8 @@ type TokenFilter struct {
 	UserID string
 	// ProjectID leaves those limited to that project; "" is all.
 	ProjectID string
-	// After is the id of the last one of the page before; "" from the start.
-	After string
+	// After is where the page before ended.
+	After Position
 	Limit int
 }
 
@@ -141,8 +141,8 @@ type TokenFilter struct {
 // expired ones are among them.
 func (s *Store) Tokens(ctx context.Context, f TokenFilter) ([]Token, error) {
 	query := f.narrow(s.with(ctx))
-	if f.After != "" {
-		query = query.Where("(created_at, id) < (SELECT created_at, id FROM tokens WHERE id = ?)", f.After)
+	if !f.After.Begins() {
+		query = query.Where("(created_at, id) < (?, ?)", f.After.At(), f.After.ID)
 	}
 	var rows []Token
 	err := query.Order("created_at DESC, id DESC").Limit(f.Limit).Find(&rows).Error

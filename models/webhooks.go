@@ -109,8 +109,9 @@ type WebhookFilter struct {
 	OrganizationID string
 	// ProjectID leaves those that hear of that project's events alone; "" is all.
 	ProjectID string
-	After     string
-	Limit     int
+	// After is where the page before ended.
+	After Position
+	Limit int
 }
 
 // Webhooks lists an organization's webhooks, newest first.
@@ -119,8 +120,8 @@ func (s *Store) Webhooks(ctx context.Context, f WebhookFilter) ([]Webhook, error
 	if f.ProjectID != "" {
 		query = query.Where("project_id = ?", f.ProjectID)
 	}
-	if f.After != "" {
-		query = query.Where("(created_at, id) < (SELECT created_at, id FROM webhooks WHERE id = ?)", f.After)
+	if !f.After.Begins() {
+		query = query.Where("(created_at, id) < (?, ?)", f.After.At(), f.After.ID)
 	}
 	var rows []Webhook
 	err := query.Order("created_at DESC, id DESC").Limit(f.Limit).Find(&rows).Error
