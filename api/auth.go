@@ -111,7 +111,7 @@ func (s *Server) identify(ctx context.Context, c *gin.Context, rule access) (mod
 func (s *Server) member(ctx context.Context, c *gin.Context, identity models.Identity, rule access) (models.Identity, error) {
 	wanted := namedOrganization(c)
 	if wanted != "" && !models.ValidID(models.PrefixOrganization, wanted) {
-		return models.Identity{}, noOrganization(wanted)
+		return models.Identity{}, models.NoOrganization(shorten(wanted))
 	}
 	membership, err := s.opts.Store.MembershipOf(ctx, identity.UserID, wanted, identity.OrganizationID)
 	if rule.anybody && wanted == "" && models.CodeOf(err) == models.CodeOrganizationNotFound {
@@ -152,13 +152,9 @@ func namedOrganization(c *gin.Context) string {
 // organizations there are is nobody's business.
 func sameOrganization(c *gin.Context, identity models.Identity) error {
 	if wanted := namedOrganization(c); wanted != "" && wanted != identity.OrganizationID {
-		return noOrganization(wanted)
+		return models.NoOrganization(shorten(wanted))
 	}
 	return nil
-}
-
-func noOrganization(id string) error {
-	return models.Errorf(models.CodeOrganizationNotFound, "There is no organization %q that you belong to.", shorten(id))
 }
 
 // check says whether the identity may do what the rule is for.

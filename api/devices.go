@@ -163,7 +163,7 @@ func (s *Server) approveDevice(ctx context.Context, in *approveDeviceInput) (*em
 		return nil, err
 	}
 	if !models.ValidID(models.PrefixOrganization, in.Body.OrgID) {
-		return nil, noOrganization(in.Body.OrgID)
+		return nil, models.NoOrganization(shorten(in.Body.OrgID))
 	}
 	if err := s.opts.Store.ApproveDevice(ctx, code, identityOf(ctx).UserID, in.Body.OrgID, in.Body.Scope); err != nil {
 		return nil, err

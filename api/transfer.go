@@ -87,7 +87,7 @@ func (s *Server) transferProject(ctx context.Context, in *transferInput) (*chang
 func (s *Server) mayReceive(ctx context.Context, r TransferRequest) (models.Identity, error) {
 	identity := identityOf(ctx)
 	if !models.ValidID(models.PrefixOrganization, r.OrgID) {
-		return identity, noOrganization(r.OrgID)
+		return identity, models.NoOrganization(shorten(r.OrgID))
 	}
 	switch {
 	case r.OrgToken != "":

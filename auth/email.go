@@ -6,6 +6,8 @@ import (
 
 	"golang.org/x/net/idna"
 	"golang.org/x/text/unicode/norm"
+
+	"github.com/slipwayhq/slipway/models"
 )
 
 // maxEmail is the longest address there is (RFC 5321 §4.5.3.1.3).
@@ -66,17 +68,15 @@ func saneDomain(domain string) bool {
 	return true
 }
 
-// shownName is a person's name without what could break a line or a mail's
-// header, and not too long; ok is false for one that is.
-func shownName(name string) (string, bool) {
-	name = strings.TrimSpace(norm.NFC.String(name))
-	if len(name) > 400 || len([]rune(name)) > 100 {
-		return "", false
+// displayName gives a person's name in the form that names are kept in; it may be
+// empty.
+func displayName(name string) (string, error) {
+	if strings.TrimSpace(name) == "" {
+		return "", nil
 	}
-	for _, c := range name {
-		if !unicode.IsGraphic(c) && c != '\u200d' || c == unicode.ReplacementChar {
-			return "", false
-		}
+	clean, err := models.CleanDisplayName(name)
+	if err != nil {
+		return "", invalid("name", models.MessageOf(err))
 	}
-	return name, true
+	return clean, nil
 }

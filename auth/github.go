@@ -186,7 +186,7 @@ func (a *Auth) askGitHub(ctx context.Context, code, verifier string) (gitHubPers
 	}
 	person := gitHubPerson{id: strconv.FormatInt(profile.ID, 10)}
 	for _, name := range []string{profile.Name, profile.Login} {
-		if shown, ok := shownName(name); ok && shown != "" {
+		if shown, err := displayName(name); err == nil && shown != "" {
 			person.name = shown
 			break
 		}

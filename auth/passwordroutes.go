@@ -243,9 +243,9 @@ func (a *Auth) updateUser(w http.ResponseWriter, r *http.Request) error {
 		return refuse(http.StatusBadRequest, "NO_FIELDS_TO_UPDATE", "No fields to update")
 	}
 	if body.Name != nil {
-		name, ok := shownName(*body.Name)
-		if !ok {
-			return invalid("name", "expected at most 100 characters on one line")
+		name, err := displayName(*body.Name)
+		if err != nil {
+			return err
 		}
 		body.Name = &name
 	}

@@ -108,8 +108,8 @@ func (a *Auth) signUpFields(user *pendingUser, name, email, password *string) (s
 	if user.Email, ok = NormalizeEmail(address); !ok {
 		return "", invalid("email", "this is no e-mail address")
 	}
-	if user.Name, ok = shownName(shown); !ok {
-		return "", invalid("name", "expected at most 100 characters on one line")
+	if user.Name, err = displayName(shown); err != nil {
+		return "", err
 	}
 	if !saneImage(user.Image) {
 		return "", invalid("image", "expected an https address")

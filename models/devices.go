@@ -127,7 +127,7 @@ func (s *Store) ApproveDevice(ctx context.Context, userCode, userID, organizatio
 		return err
 	}
 	err = s.answerDevice(ctx, userCode, map[string]any{"status": DeviceApproved, "user_id": userID, "organization_id": organizationID, "scope": scope})
-	return orphaned(err, "device_grants_organization_id_fkey", errNoOrganization(organizationID))
+	return orphaned(err, "device_grants_organization_id_fkey", NoOrganization(organizationID))
 }
 
 // DenyDevice refuses a device. CodeNotFound and CodeConflict as with ApproveDevice.

@@ -17,8 +17,9 @@ const MaxDisplayName = 100
 // CodeValidation for a name that is empty or too long, and for one with what
 // cannot be seen but changes how it reads: control characters, line ends, marks
 // of direction (Unicode Standard Annex 9), characters without width, and more
-// than a few marks on top of a letter. Letters of all scripts are welcome; that
-// two names look alike must not matter, so nothing is looked up by them.
+// than a few marks on top of a letter. Letters of all scripts are welcome, and
+// pictures that are joined of several; that two names look alike must not matter,
+// so nothing is looked up by them.
 func CleanDisplayName(name string) (string, error) {
 	if !utf8.ValidString(name) {
 		return "", Errorf(CodeValidation, "A name must be UTF-8 text.")
@@ -28,8 +29,13 @@ func CleanDisplayName(name string) (string, error) {
 		return "", errNameTooLong()
 	}
 	name = norm.NFC.String(name)
-	marks := 0
-	for _, c := range name {
+	marks, before := 0, rune(0)
+	for at, c := range name {
+		after, _ := utf8.DecodeRuneInString(name[at+utf8.RuneLen(c):])
+		if joins(before, c, after) {
+			before = c
+			continue
+		}
 		if problem := unseen(c); problem != "" {
 			return "", Errorf(CodeValidation, "A name is one line of text; this one contains %s (U+%04X).", problem, c)
 		}
@@ -38,6 +44,7 @@ func CleanDisplayName(name string) (string, error) {
 		} else if marks++; marks > maxMarks {
 			return "", Errorf(CodeValidation, "A name may have at most %d marks on one letter.", maxMarks)
 		}
+		before = c
 	}
 	name = strings.Join(strings.Fields(name), " ")
 	switch {
@@ -58,6 +65,38 @@ func errNameTooLong() error {
 	return Errorf(CodeValidation, "A name may have at most %d characters.", MaxDisplayName)
 }
 
+// The joiners say whether what they stand between is drawn as one.
+const (
+	zeroWidthNonJoiner = '\u200C'
+	zeroWidthJoiner    = '\u200D'
+	emojiPresentation  = '\uFE0F'
+)
+
+// joins says whether a joiner stands where it is part of how a name is written:
+// between pictures (Unicode Technical Standard 51), after a virama, and, to keep
+// them apart, between Arabic letters (RFC 5892 A.1 and A.2). Anywhere else it only
+// makes one name two that look the same.
+func joins(before, c, after rune) bool {
+	switch c {
+	case zeroWidthJoiner:
+		return isVirama(before) || isPicture(before) && isPicture(after)
+	case zeroWidthNonJoiner:
+		return isVirama(before) || unicode.Is(unicode.Arabic, before) && unicode.Is(unicode.Arabic, after)
+	}
+	return false
+}
+
+func isVirama(c rune) bool {
+	const virama = 9 // Canonical_Combining_Class
+	return c > 0 && norm.NFC.PropertiesString(string(c)).CCC() == virama
+}
+
+// isPicture is about what emoji are made of: the picture, how it is shown, and the
+// tone of a skin.
+func isPicture(c rune) bool {
+	return unicode.Is(unicode.So, c) && c != utf8.RuneError || c == emojiPresentation || c >= 0x1F3FB && c <= 0x1F3FF || c == '↔'
+}
+
 // Letters and signs that are drawn as nothing.
 const (
 	hangulChoseongFiller  = '\u115F'
@@ -75,7 +114,7 @@ func unseen(c rune) string {
 		return "a control character or line end"
 	case unicode.Is(unicode.Bidi_Control, c):
 		return "a mark of direction"
-	case unicode.Is(unicode.Cf, c), unicode.Is(unicode.Variation_Selector, c) && c != '\uFE0F', unicode.Is(unicode.Other_Default_Ignorable_Code_Point, c):
+	case unicode.Is(unicode.Cf, c), unicode.Is(unicode.Variation_Selector, c) && c != emojiPresentation, unicode.Is(unicode.Other_Default_Ignorable_Code_Point, c):
 		return "a character that cannot be seen"
 	case c == hangulChoseongFiller, c == hangulJungseongFiller, c == hangulFiller, c == halfwidthHangulFiller, c == brailleBlank, c == graphemeJoiner:
 		return "a character that cannot be seen"

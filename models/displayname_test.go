@@ -17,6 +17,13 @@ func TestCleanDisplayName_keepsOneFormOfAName(t *testing.T) {
 		"東京のお店":                  "東京のお店",
 		"متجر":                   "متجر",
 		"Shop ❤\uFE0F":           "Shop ❤\uFE0F",
+		// A woman at a computer, with a tone of skin; a heart on fire; a family.
+		"Ada 👩🏽\u200d💻":   "Ada 👩🏽\u200d💻",
+		"❤\uFE0F\u200d🔥":  "❤\uFE0F\u200d🔥",
+		"👩\u200d👩\u200d👧": "👩\u200d👩\u200d👧",
+		// "I want" in Persian, and "Shri" in Sinhala.
+		"می\u200cخواهم":          "می\u200cخواهم",
+		"ශ්\u200dරී":             "ශ්\u200dරී",
 		strings.Repeat("é", 100): strings.Repeat("é", 100),
 	} {
 		got, err := CleanDisplayName(in)
@@ -29,7 +36,9 @@ func TestCleanDisplayName_refusesWhatCannotBeSeen(t *testing.T) {
 	for name, in := range map[string]string{
 		"empty": "", "spaces": " \u2003 ", "NUL": "a\x00b", "line end": "a\nb", "tab": "a\tb", "line separator": "a\u2028b", "escape": "\x1b[31mred",
 		"override": "gpj.\u202Eexe", "isolate": "a\u2066b", "right-to-left mark": "a\u200Fb",
-		"zero width space": "ad\u200Bmin", "joiner": "ad\u200Dmin", "byte order mark": "\uFEFFadmin", "soft hyphen": "ad\u00ADmin", "tag": "a\U000E0061",
+		"zero width space": "ad\u200Bmin", "joiner": "ad\u200Dmin", "non-joiner": "ad\u200Cmin",
+		"joiner at the end": "👩\u200D", "joiner at the beginning": "\u200D👩", "two joiners": "👩\u200D\u200D👩", "joiner between picture and letter": "👩\u200Da",
+		"non-joiner between pictures": "👩\u200C👩", "heap of marks on joiners": "क" + strings.Repeat("\u094D\u200D", 5), "byte order mark": "\uFEFFadmin", "soft hyphen": "ad\u00ADmin", "tag": "a\U000E0061",
 		"Hangul filler": "\u3164", "blank Braille": "\u2800", "variation selector": "a\uFE01", "combining grapheme joiner": "a\u034Fb",
 		"private use": "a\uE000", "replacement": "a\uFFFD", "not UTF-8": "a\xff", "only a mark": "\u0301",
 		"heap of marks": "a" + strings.Repeat("\u0316", 5),
@@ -41,7 +50,7 @@ func TestCleanDisplayName_refusesWhatCannotBeSeen(t *testing.T) {
 }
 
 func FuzzCleanDisplayName(f *testing.F) {
-	for _, s := range []string{"My shop", "Cafe\u0301", "a\u202Eb", "\xff", " ", strings.Repeat("\u0316", 40), "각", "\u1100\u1161"} {
+	for _, s := range []string{"My shop", "Cafe\u0301", "a\u202Eb", "\xff", " ", strings.Repeat("\u0316", 40), "각", "\u1100\u1161", "👩\u200d💻", "ශ්\u200dරී"} {
 		f.Add(s)
 	}
 	f.Fuzz(func(t *testing.T, s string) {

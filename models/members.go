@@ -23,7 +23,7 @@ func (s *Store) MembershipOf(ctx context.Context, userID, wanted, preferred stri
 		return Membership{}, dbError(err)
 	}
 	if len(rows) == 0 && wanted != "" {
-		return Membership{}, errNoOrganization(wanted)
+		return Membership{}, NoOrganization(wanted)
 	}
 	if len(rows) == 0 {
 		return Membership{}, Errorf(CodeOrganizationNotFound, "You belong to no organization yet. Make one, or accept an invitation.")

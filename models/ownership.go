@@ -22,7 +22,9 @@ type OwnOrganization struct {
 	JoinedAt time.Time
 }
 
-func errNoOrganization(id string) *Error {
+// NoOrganization is the CodeOrganizationNotFound of everything that is asked of an
+// organization one does not belong to, whether or not there is one.
+func NoOrganization(id string) *Error {
 	return Errorf(CodeOrganizationNotFound, "There is no organization %q that you belong to.", id)
 }
 
@@ -127,7 +129,7 @@ func lockOrganization(tx *gorm.DB, id, strength string) error {
 		return err
 	}
 	if len(found) == 0 {
-		return errNoOrganization(id)
+		return NoOrganization(id)
 	}
 	return nil
 }

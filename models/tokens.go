@@ -91,7 +91,7 @@ func (s *Store) CreateToken(ctx context.Context, n NewToken) (row Token, secret 
 			return err
 		}
 		if len(member) == 0 {
-			return errNoOrganization(n.OrganizationID)
+			return NoOrganization(n.OrganizationID)
 		}
 		return tx.Create(&row).Error
 	})

@@ -90,7 +90,7 @@ func (s *Store) CreateWebhook(ctx context.Context, row Webhook) (Webhook, error)
 		}
 		return tx.Create(&row).Error
 	})
-	return row, orphaned(err, "webhooks_organization_id_fkey", errNoOrganization(row.OrganizationID))
+	return row, orphaned(err, "webhooks_organization_id_fkey", NoOrganization(row.OrganizationID))
 }
 
 // Webhook reads a webhook of an organization; another's is CodeWebhookNotFound.
