@@ -204,7 +204,7 @@ func isPort(text string) bool {
 			return false
 		}
 	}
-	return len(text) <= 5
+	return len(text) < 5 || len(text) == 5 && text <= "65535"
 }
 
 func isAddress(host string) bool {

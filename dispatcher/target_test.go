@@ -36,6 +36,8 @@ func TestTarget_hostsAreToldApart(t *testing.T) {
 		"a.dispatcher.example.com": {kind: targetInvalid},
 		"":                         {kind: targetInvalid},
 		":80":                      {kind: targetInvalid},
+		"my-app.example.com:65535": {kind: targetTenant, key: "w:my-app"},
+		"my-app.example.com:65536": {kind: targetInvalid},
 		"a:b:c":                    {kind: targetInvalid},
 		"[::1":                     {kind: targetInvalid},
 		"-a.org":                   {kind: targetInvalid},

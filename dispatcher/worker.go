@@ -28,6 +28,7 @@ const (
 	requestTooLarge     = "Request is too large"
 	requestTooSlow      = "Request was not received in time"
 	requestMalformed    = "Bad request"
+	methodUnknown       = "Request method not supported"
 )
 
 // seeLog is what a visitor may know about another's failure; the reason may hold
@@ -49,9 +50,24 @@ var strangers = []string{
 // strangersAndCookie is for tenants on our own host, whose cookies are not theirs.
 var strangersAndCookie = append(strangers[:len(strangers):len(strangers)], "Cookie")
 
+// workerMethods are those that the runtime parses (kj/compat/http.h).
+var workerMethods = map[string]bool{
+	"GET": true, "HEAD": true, "POST": true, "PUT": true, "DELETE": true, "PATCH": true, "PURGE": true, "OPTIONS": true, "TRACE": true,
+	"COPY": true, "LOCK": true, "MKCOL": true, "MOVE": true, "PROPFIND": true, "PROPPATCH": true, "SEARCH": true, "UNLOCK": true, "ACL": true,
+	"REPORT": true, "MKACTIVITY": true, "CHECKOUT": true, "MERGE": true, "MSEARCH": true, "NOTIFY": true, "SUBSCRIBE": true, "UNSUBSCRIBE": true,
+	"QUERY": true, "BAN": true,
+}
+
 // serveWorker answers by the release's worker.
 func (d *Dispatcher) serveWorker(x *exchange, target target, route *models.Route) {
 	x.class = answerWorker
+	if !workerMethods[x.r.Method] {
+		// The runtime would say the same, and a rollout would take it for an error of
+		// the release's.
+		x.rollout = nil
+		d.fail(x, failure{http.StatusNotImplemented, methodUnknown, "Workers know the methods of HTTP and WebDAV, in capital letters.", x.worker})
+		return
+	}
 	if d.opts.Workers == nil {
 		d.failInternal(x, models.Errorf(models.CodeSandbox, "This dispatcher runs no workers, and the release has one"))
 		return

@@ -135,3 +135,28 @@ func TestWorker_quietStreamsAreLeftAlone(t *testing.T) {
 		_ = response.Body.Close()
 	}
 }
+
+// Requests that only the runtime found wrong were answered with its own texts, some
+// of them with 5xx, which let any visitor make a rollout go back.
+func TestWorkerd_oddRequestsAreNoErrorsOfTheWorkers(t *testing.T) {
+	socket, _ := startWorkerd(t, `export default { fetch(request) { return new Response(request.method + " " + request.url); } }`)
+	w, _ := newHybrid(t, socket, nil)
+	w.deployWorker("my-app", assets.Config{}, files{}, models.WorkerBundle{})
+	for _, c := range []struct {
+		line, host string
+		status     int
+		body       string
+	}{
+		{"GET /", "my-app.localhost:65536", 400, "Invalid worker name format"},
+		{"GET /", "my-app.localhost:99999", 400, "Invalid worker name format"},
+		{"FOO /", "my-app.localhost", 501, "Request method not supported"},
+		{"get /", "my-app.localhost", 501, "Request method not supported"},
+		{"PROPFIND /", "my-app.localhost", 200, "PROPFIND http://my-app.localhost/"},
+		{"GET /a<b>`?q=\"<x>\"", "my-app.localhost", 200, "GET http://my-app.localhost/a%3Cb%3E%60?q=%22%3Cx%3E%22"},
+		{"GET /\xff\xc3\xbc", "my-app.localhost", 200, "GET http://my-app.localhost/%FF%C3%BC"},
+	} {
+		a := w.raw(c.line+" HTTP/1.1\r\nHost: "+c.host+"\r\nConnection: close\r\n\r\n", "GET")
+		require.Equal(t, c.status, a.status, c.line)
+		require.Contains(t, a.body, c.body, c.line)
+	}
+}

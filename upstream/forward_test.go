@@ -24,7 +24,7 @@ func TestForward_sendsTheRequestAsItCame(t *testing.T) {
 		how.Set = []upstream.Header{{Name: "X-Forwarded-For", Value: "1.2.3.4"}}
 		how.Drop = []string{"Cookie"}
 	}
-	answer := f.send("GET /a%2Fb?c=%20d HTTP/1.1\r\nHost: my.host:99\r\nConnection: close, X-Hop\r\nX-Hop: 1\r\nKeep-Alive: 5\r\nTe: gzip\r\n" +
+	answer := f.send("GET /a%2Fb?c=%20d<\xc3\xbc|'> HTTP/1.1\r\nHost: my.host:99\r\nConnection: close, X-Hop\r\nX-Hop: 1\r\nKeep-Alive: 5\r\nTe: gzip\r\n" +
 		"X-Slipway-Secret: 1\r\nx-worker-Name: 2\r\nX-Forwarded-For: 6.6.6.6\r\nCookie: a=b\r\nUpgrade: h2c\r\nHttp2-Settings: x\r\n" +
 		"Proxy-Authorization: p\r\nExpect: 100-continue\r\nX-Two: 1\r\nX-Two: 2\r\n\r\n")
 	require.NoError(t, f.err())
@@ -32,7 +32,7 @@ func TestForward_sendsTheRequestAsItCame(t *testing.T) {
 	require.True(t, strings.HasSuffix(answer, "\r\n\r\nok"))
 	head := <-heads
 	lines := strings.Split(strings.TrimSuffix(head, "\r\n\r\n"), "\r\n")
-	require.Equal(t, []string{"GET /a%2Fb?c=%20d HTTP/1.1", "Host: my.host:99"}, lines[:2])
+	require.Equal(t, []string{"GET /a%2Fb?c=%20d%3C%C3%BC|'%3E HTTP/1.1", "Host: my.host:99"}, lines[:2])
 	require.ElementsMatch(t, []string{"X-Forwarded-For: 1.2.3.4", "X-Two: 1", "X-Two: 2"}, lines[2:])
 }
 

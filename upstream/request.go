@@ -53,11 +53,12 @@ func appendRequest(out []byte, r *http.Request, f *Forwarding, upgrade string, l
 	return append(out, '\r', '\n')
 }
 
-// appendTarget writes the target as it is, but for bytes that would end it:
-// HTTP/2 can carry spaces in a path, HTTP/1.1 cannot.
+// appendTarget writes the target as it is, but for bytes that no URI has (RFC 3986
+// §2): many clients send them as they are, and servers refuse some. A browser
+// escapes them as we do.
 func appendTarget(out []byte, target string) []byte {
 	for i := 0; i < len(target); i++ {
-		if c := target[i]; c <= ' ' || c == 0x7f {
+		if c := target[i]; c <= ' ' || c >= 0x7f || c == '"' || c == '<' || c == '>' || c == '`' {
 			out = append(out, '%', upperHex[c>>4], upperHex[c&15])
 		} else {
 			out = append(out, c)
