@@ -57,6 +57,8 @@ type credentials struct {
 	OrgID           string `json:"orgId"`
 	UserID          string `json:"userId"`
 	Token           string `json:"token"`
+	Email           string `json:"email"`
+	Password        string `json:"password"`
 }
 
 // system is one running `slipway dev`.
