@@ -16,6 +16,11 @@ const (
 	KVMaxMetadata = 1024
 )
 
+// KVEntryBytes is what an entry counts besides its key, value and metadata: about
+// what its row and its entries in the indexes take. It is the number in the
+// database's function kv_entry_size, which counts.
+const KVEntryBytes = 256
+
 // KVNamespace names the entries of an organization that belong together. It
 // exists in the database from its first write.
 type KVNamespace struct{ OrganizationID, Name string }
@@ -102,14 +107,13 @@ func (s *Store) KVGetMany(ctx context.Context, ns KVNamespace, keys []string, ma
 
 // KVPut writes an entry (Key, Value, Metadata, ExpiresAt), over another if there
 // is one. CodeQuotaExceeded when the organization's entries would then take more
-// than maxBytes, counting keys, values and metadata; writes at the same moment
-// may exceed it by as much as they write.
+// than maxBytes, counting keys, values, metadata and KVEntryBytes each; writes at
+// the same moment may exceed it by as much as they write.
 func (s *Store) KVPut(ctx context.Context, ns KVNamespace, entry KVEntry, maxBytes int64) error {
 	var metadata *string
 	if entry.Metadata != "" {
 		metadata = &entry.Metadata
 	}
-	size := int64(len(entry.Key) + len(entry.Value) + len(entry.Metadata))
 	value := entry.Value
 	if value == nil {
 		// nil would be NULL.
@@ -118,11 +122,11 @@ func (s *Store) KVPut(ctx context.Context, ns KVNamespace, entry KVEntry, maxByt
 	put := func(conn *pgx.Conn) (bool, error) {
 		tag, err := conn.Exec(ctx, `INSERT INTO kv_entries (namespace_id, key, value, metadata, expires_at)
 			SELECT n.id, $3, $4, $5, $6 FROM kv_namespaces n WHERE n.organization_id = $1 AND n.name = $2
-				AND $7::bigint + (SELECT sum(bytes) FROM kv_namespaces WHERE organization_id = $1)
-					- coalesce((SELECT octet_length(e.value) FROM kv_entries e WHERE e.namespace_id = n.id AND e.key = $3), 0) <= $8::bigint
+				AND kv_entry_size($3, $4, $5) + (SELECT sum(bytes) FROM kv_namespaces WHERE organization_id = $1)
+					- coalesce((SELECT kv_entry_size(e.key, e.value, e.metadata) FROM kv_entries e WHERE e.namespace_id = n.id AND e.key = $3), 0) <= $7::bigint
 			ON CONFLICT (namespace_id, key) DO UPDATE SET value = EXCLUDED.value, metadata = EXCLUDED.metadata,
 				expires_at = EXCLUDED.expires_at, version = nextval('kv_versions')`,
-			ns.OrganizationID, ns.Name, []byte(entry.Key), value, metadata, entry.ExpiresAt, size, maxBytes)
+			ns.OrganizationID, ns.Name, []byte(entry.Key), value, metadata, entry.ExpiresAt, maxBytes)
 		return tag.RowsAffected() == 1, err
 	}
 	return s.withConn(ctx, func(conn *pgx.Conn) error {

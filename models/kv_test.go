@@ -131,8 +131,9 @@ func TestKVGetMany_readsWhatThereIsWithinALimit(t *testing.T) {
 func TestKVPut_holdsTheLimitOfAnOrganization(t *testing.T) {
 	store, id := openStore(t)
 	one, two := models.KVNamespace{OrganizationID: id.OrganizationID, Name: "one"}, models.KVNamespace{OrganizationID: id.OrganizationID, Name: "two"}
+	const limit = 1000 + 2*models.KVEntryBytes
 	put := func(ns models.KVNamespace, key string, size int) error {
-		return store.KVPut(t.Context(), ns, models.KVEntry{Key: key, Value: make([]byte, size)}, 1000)
+		return store.KVPut(t.Context(), ns, models.KVEntry{Key: key, Value: make([]byte, size)}, limit)
 	}
 	require.NoError(t, put(one, "a", 600))
 	requireCode(t, models.CodeQuotaExceeded, put(two, "b", 600))
@@ -158,8 +159,29 @@ func TestKVPut_holdsTheLimitOfAnOrganization(t *testing.T) {
 	for n := range 3 {
 		require.NoError(t, store.KVDelete(t.Context(), one, fmt.Sprint(n)))
 	}
-	require.NoError(t, put(one, "d", 1000-301-601-1), "the count is exact after writes at once")
+	require.NoError(t, store.KVDelete(t.Context(), two, "b"))
+	require.NoError(t, put(one, "d", limit-601-1-2*models.KVEntryBytes), "the count is exact after writes at once")
 	requireCode(t, models.CodeQuotaExceeded, put(one, "e", 0))
+	full := models.KVEntry{Key: "d", Value: make([]byte, limit-601-1-2*models.KVEntryBytes)}
+	require.NoError(t, store.KVPut(t.Context(), one, full, limit), "writing the same over a full namespace")
+	full.Metadata = "1"
+	requireCode(t, models.CodeQuotaExceeded, store.KVPut(t.Context(), one, full, limit))
+}
+
+func TestKVPut_countsEmptyValuesToo(t *testing.T) {
+	store, id := openStore(t)
+	ns := models.KVNamespace{OrganizationID: id.OrganizationID, Name: "empty"}
+	const most = 10
+	var kept int
+	for n := range 2 * most {
+		err := store.KVPut(t.Context(), ns, models.KVEntry{Key: string(rune('a' + n))}, most*(models.KVEntryBytes+1))
+		if err == nil {
+			kept++
+			continue
+		}
+		requireCode(t, models.CodeQuotaExceeded, err)
+	}
+	require.Equal(t, most, kept)
 }
 
 func TestSweepKV_removesWhatHasExpiredABitAtATime(t *testing.T) {
@@ -185,5 +207,5 @@ func TestSweepKV_removesWhatHasExpiredABitAtATime(t *testing.T) {
 		require.NoError(t, err)
 		require.Equal(t, want, swept)
 	}
-	require.NoError(t, store.KVPut(t.Context(), ns, models.KVEntry{Key: "x", Value: make([]byte, 100-3-4-1)}, 100), "swept entries take no room")
+	require.NoError(t, store.KVPut(t.Context(), ns, models.KVEntry{Key: "x", Value: make([]byte, 100-3-4-1)}, 100+3*models.KVEntryBytes), "swept entries take no room")
 }
