@@ -16,6 +16,11 @@ type WebhookSender interface {
 // noteTimeout bounds the writing of what an attempt came to.
 const noteTimeout = 10 * time.Second
 
+// unopened says why nothing was sent to a webhook whose credentials were sealed with
+// another key, and what to do.
+const unopened = "Nothing was sent: the webhook's address and secrets do not open with the SLIPWAY_SECRET_KEY of this installation. " +
+	"Whoever runs it has to restore the key that they were sealed with; otherwise remove the webhook and create it anew."
+
 // SendWebhook makes one attempt at a delivery and notes what it came to. Running
 // it twice sends twice, under the same id, by which a receiver knows it again.
 func (a *Activities) SendWebhook(ctx context.Context, in models.DeliveryAttempt) (models.DeliveryState, error) {
@@ -38,7 +43,12 @@ func (a *Activities) SendWebhook(ctx context.Context, in models.DeliveryAttempt)
 	case unsent != "":
 		record.Unsent, record.Error = true, unsent
 	case err != nil:
-		return models.DeliveryState{}, err
+		// To try again at once opens nothing; by the schedule it may, once the key is
+		// there again.
+		a.Log.WithField("webhook", hook.ID).WithError(err).Error("the address of a webhook does not open; its deliveries fail")
+		record.Error = unopened
+		record.DeliveryState = next(in, webhook.Answer{Error: unopened})
+		a.measures.attempted(record.DeliveryState.Status)
 	default:
 		answer := a.WebhookSender.Send(ctx, webhook.Message{ID: row.EventID, Format: hook.Format, Payload: row.Payload, Credentials: credentials})
 		if err := ctx.Err(); err != nil && answer.Status == 0 {

@@ -256,6 +256,48 @@ func TestCourier_aReceiverThatIsGoneHearsNothingMore(t *testing.T) {
 	require.Len(t, box.got(), 1)
 }
 
+func TestCourier_credentialsOfAnotherKeyFailTheirOwnDeliveriesAlone(t *testing.T) {
+	h := newHooked(t)
+	box := newMailbox(t, 200)
+	other, err := seal.FromFile(filepath.Join(t.TempDir(), "another.key"))
+	require.NoError(t, err)
+	foreign := webhook.NewVault(other)
+	own := h.vault
+	h.vault = foreign
+	shut := h.hook(box.URL + "/shut")
+	h.vault = own
+	open := h.hook(box.URL + "/open")
+	h.work()
+	h.deployment()
+	eventually(t, func() bool {
+		rows := h.deliveries(open)
+		return len(rows) == 1 && rows[0].Status == models.DeliverySucceeded
+	})
+	eventually(t, func() bool { return h.deliveries(shut)[0].Attempts > 0 })
+	row := h.deliveries(shut)[0]
+	require.Contains(t, row.Error, "SLIPWAY_SECRET_KEY")
+	require.Contains(t, row.Error, "create it anew")
+	attempts, err := h.courier.Store.Attempts(t.Context(), row.ID)
+	require.NoError(t, err)
+	require.Equal(t, row.Error, attempts[0].Error)
+	require.Zero(t, attempts[0].Status)
+	shut, err = h.courier.Store.Webhook(t.Context(), shut.OrganizationID, shut.ID)
+	require.NoError(t, err)
+	require.NotNil(t, shut.FailingSince)
+
+	// The schedule has an end.
+	state, err := h.Activities.SendWebhook(t.Context(), models.DeliveryAttempt{DeliveryID: row.ID})
+	require.NoError(t, err)
+	require.Equal(t, models.DeliveryFailed, state.Status)
+	require.Equal(t, models.DeliveryFailed, h.deliveries(shut)[0].Status)
+
+	// With the key there again, it is delivered.
+	h.Activities.WebhookVault = foreign
+	_, err = h.Activities.SendWebhook(t.Context(), models.DeliveryAttempt{DeliveryID: row.ID, Again: true})
+	require.NoError(t, err)
+	require.Equal(t, models.DeliverySucceeded, h.deliveries(shut)[0].Status)
+}
+
 func TestCourier_redeliversAtTheSameTimeAndAfterTheEnd(t *testing.T) {
 	h := newHooked(t)
 	h.work()
