@@ -43,9 +43,13 @@ type Options struct {
 	// Workers proves that server code starts; nil on a host that does not run any.
 	Workers Workers
 	// Resolver looks at the DNS of custom domains, which people point at
-	// CNAMETarget; nil is the system's.
+	// CNAMETarget; nil is the system's. It must not leave out of an answer what a
+	// name server failed to say (net.Resolver.StrictErrors).
 	Resolver    Resolver
 	CNAMETarget string
+	// DomainCheckEvery is how often an active domain is looked at again, 0 for never,
+	// and DomainPatience how long it may point elsewhere before it fails.
+	DomainCheckEvery, DomainPatience time.Duration
 	// WebhookSender sends what WebhookVault opens.
 	WebhookSender WebhookSender
 	WebhookVault  *webhook.Vault
@@ -77,7 +81,7 @@ func New(opts Options) (*Activities, error) {
 		return nil, errors.New("activities need a store, blobs, variables, a site URL and a logger")
 	}
 	if opts.Resolver == nil {
-		opts.Resolver = net.DefaultResolver
+		opts.Resolver = &net.Resolver{PreferGo: true, StrictErrors: true}
 	}
 	host, err := os.Hostname()
 	if err != nil {

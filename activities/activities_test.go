@@ -148,6 +148,8 @@ func TestValidate_refusesWhatTheGatewayWould(t *testing.T) {
 	requireCode(t, models.CodeForbidden, try(func(d *models.DeploymentInput) { d.UserID = "usr_other" }))
 	other, err := b.Store.CreateProject(t.Context(), b.id.OrganizationID, "Other", "other")
 	require.NoError(t, err)
+	_, err = b.Store.AddDomain(t.Context(), b.project, "taken.example.com")
+	require.NoError(t, err)
 	taken, err := b.Store.AddDomain(t.Context(), other, "taken.example.com")
 	require.NoError(t, err)
 	require.NoError(t, b.Store.VerifyDomain(t.Context(), taken.ID))
@@ -155,6 +157,33 @@ func TestValidate_refusesWhatTheGatewayWould(t *testing.T) {
 	require.NoError(t, b.Store.SetQuotas(t.Context(), b.id.OrganizationID, models.QuotaChange{Deployments: new(int64(0))}))
 	require.NoError(t, try(func(*models.DeploymentInput) {}), "it has its reservation")
 	requireCode(t, models.CodeQuotaExceeded, try(func(d *models.DeploymentInput) { d.DeploymentID = models.NewID(models.PrefixDeployment) }))
+}
+
+// TestValidate_leavesARemovedDomainRemoved runs the step after somebody removed the
+// domain that the deployment came with, even if another project has it by now.
+func TestValidate_leavesARemovedDomainRemoved(t *testing.T) {
+	b := newBench(t)
+	in := b.deployment(map[string]string{"index.html": "hi"}, nil)
+	in.Deployment.CustomDomain = "shop.example.com"
+	_, err := b.Store.AddDomain(t.Context(), b.project, "shop.example.com")
+	require.NoError(t, err)
+	_, err = b.Validate(t.Context(), in)
+	require.NoError(t, err)
+	require.NoError(t, b.Store.RemoveDomain(t.Context(), b.project.ID, "shop.example.com"))
+	again := func() {
+		t.Helper()
+		_, err = b.Validate(t.Context(), in)
+		require.NoError(t, err)
+		_, err = b.Store.DomainOf(t.Context(), b.project.ID, "shop.example.com")
+		requireCode(t, models.CodeDomainNotFound, err)
+	}
+	again()
+	other, err := b.Store.CreateProject(t.Context(), b.id.OrganizationID, "Other", "other")
+	require.NoError(t, err)
+	moved, err := b.Store.AddDomain(t.Context(), other, "shop.example.com")
+	require.NoError(t, err)
+	require.NoError(t, b.Store.VerifyDomain(t.Context(), moved.ID))
+	again()
 }
 
 func TestSync_overlaysTheProjectsLatestFiles(t *testing.T) {

@@ -21,8 +21,8 @@ type Resolver interface {
 
 // CheckDomain looks at DNS once and moves a claim on as far as what it finds
 // allows: pending → verified when the TXT record is there, verified → active when
-// the host points here. Running it twice is harmless: each move is made once,
-// and only forward.
+// the host points here, active → failed when it has not for too long. Running it
+// twice is harmless: each move is made once.
 func (a *Activities) CheckDomain(ctx context.Context, in models.DomainInput) (models.DomainState, error) {
 	d, err := a.Store.Domain(ctx, in.DomainID)
 	switch {
@@ -44,14 +44,18 @@ func (a *Activities) CheckDomain(ctx context.Context, in models.DomainInput) (mo
 		}
 		d.Status = models.DomainVerified
 	}
+	if d.Status == models.DomainActive {
+		return a.lookAgain(ctx, d)
+	}
 	if d.Status == models.DomainVerified {
-		if reason := a.pointsElsewhere(ctx, d.Host); reason != "" {
+		if reason, _ := a.pointsElsewhere(ctx, d.Host); reason != "" {
 			return a.stillLacks(ctx, d, reason)
 		}
+		d.CheckAt = a.nextLook(a.DomainCheckEvery)
 		if err := a.Store.ActivateDomain(ctx, d); err != nil {
 			return models.DomainState{}, err
 		}
-		d.Status = models.DomainActive
+		d.Status, d.Reason = models.DomainActive, ""
 		a.Log.WithField("domain", d.Host).WithField("project", d.ProjectID).Info("domain is active")
 	}
 	return models.DomainState{Status: d.Status, Reason: d.Reason}, nil
@@ -97,30 +101,37 @@ func (a *Activities) missingProof(ctx context.Context, d models.Domain) string {
 
 // pointsElsewhere says why requests for a host would not come here; "" when
 // they would: it is an alias of the target, or shares an address with it, as the
-// top of a zone does, which can have no CNAME (RFC 1034 §3.6.2).
-func (a *Activities) pointsElsewhere(ctx context.Context, host string) string {
+// top of a zone does, which can have no CNAME (RFC 1034 §3.6.2). sure is false
+// when a name server did not say, or our own name has no address.
+func (a *Activities) pointsElsewhere(ctx context.Context, host string) (reason string, sure bool) {
 	target := strings.ToLower(strings.TrimSuffix(a.CNAMETarget, "."))
-	name, err := a.Resolver.LookupCNAME(ctx, rooted(host))
-	if err == nil && strings.EqualFold(strings.TrimSuffix(name, "."), target) {
-		return ""
+	name, aliasErr := a.Resolver.LookupCNAME(ctx, rooted(host))
+	if aliasErr == nil && strings.EqualFold(strings.TrimSuffix(name, "."), target) {
+		return "", true
 	}
 	have, err := a.Resolver.LookupNetIP(ctx, "ip", rooted(host))
 	switch {
 	case notThere(err) || (err == nil && len(have) == 0):
-		return fmt.Sprintf("%s has no address yet: make it a CNAME of %s.", host, target)
+		return fmt.Sprintf("%s has no address yet: make it a CNAME of %s.", host, target), true
 	case err != nil:
-		return fmt.Sprintf("The name servers of %s did not answer for its address.", host)
+		return fmt.Sprintf("The name servers of %s did not answer for its address.", host), false
 	}
 	want, err := a.Resolver.LookupNetIP(ctx, "ip", rooted(target))
-	if err != nil {
-		return fmt.Sprintf("The address of %s could not be looked up.", target)
+	if err != nil || len(want) == 0 {
+		return fmt.Sprintf("The address of %s could not be looked up.", target), false
 	}
 	for _, address := range have {
 		if slices.ContainsFunc(want, func(w netip.Addr) bool { return w.Unmap() == address.Unmap() }) {
-			return ""
+			return "", true
 		}
 	}
-	return fmt.Sprintf("%s points elsewhere: make it a CNAME of %s, or give it the same addresses.", host, target)
+	// A target that is an alias itself may have other addresses each time it is asked
+	// for; whoever ends at the same name as it comes here all the same.
+	own, err := a.Resolver.LookupCNAME(ctx, rooted(target))
+	if aliasErr == nil && err == nil && strings.EqualFold(own, name) {
+		return "", true
+	}
+	return fmt.Sprintf("%s points elsewhere: make it a CNAME of %s, or give it the same addresses.", host, target), aliasErr == nil && err == nil
 }
 
 // rooted is a name that a resolver looks up as it is. It would try others that

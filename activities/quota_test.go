@@ -38,6 +38,42 @@ func TestDeploy_refusesWhatTheOrganizationMayNotStore(t *testing.T) {
 	require.NoError(t, err)
 }
 
+func TestBuildMinutes_areNeededByWhatIsBuiltAlone(t *testing.T) {
+	b := newBench(t)
+	source := map[string]string{
+		"package.json": `{"name": "x", "scripts": {"build": "vite build"}, "devDependencies": {"vite": "1"}}`, "index.html": "hi",
+	}
+	begun := b.sync(b.deployment(source, nil))
+	require.True(t, begun.Sync.NeedsSandbox)
+	require.NoError(t, b.Store.AdmitBuild(t.Context(), b.id.OrganizationID, begun.Deployment.DeploymentID))
+	waiting := b.sync(b.deployment(source, nil))
+	b.limits(models.QuotaChange{BuildMinutes: new(int64(0))})
+
+	_, err := b.Validate(t.Context(), waiting)
+	require.NoError(t, err)
+	_, err = b.Sync(t.Context(), b.deployment(source, nil))
+	requireCode(t, models.CodeQuotaExceeded, err)
+	require.Equal(t, models.ClassUser, models.CodeOf(err).Class(), "nobody tries again")
+	// It was let wait for a host, and the last minute went to others meanwhile.
+	_, err = b.Sandbox(t.Context(), waiting)
+	requireCode(t, models.CodeQuotaExceeded, err)
+	var coded *models.Error
+	require.True(t, errors.As(err, &coded))
+	require.Equal(t, models.ResourceBuildMinutes, coded.Details.(map[string]any)["resource"])
+	require.NoError(t, b.Cleanup(t.Context(), models.StepInput{Deployment: waiting.Deployment, Outcome: models.OutcomeRejected}))
+	require.Zero(t, b.minutes())
+	require.NoError(t, b.Store.AdmitBuild(t.Context(), b.id.OrganizationID, begun.Deployment.DeploymentID), "what was begun goes on")
+
+	plain := b.sync(b.deployment(map[string]string{"index.html": "plain"}, func(s *models.FileSet) { s.Replace = true }))
+	require.False(t, plain.Sync.NeedsSandbox)
+	_, err = b.Deploy(t.Context(), b.build(plain))
+	require.NoError(t, err)
+	// The same source as one that was built before needs no build either.
+	require.NoError(t, b.Store.CacheOutput(t.Context(), b.id.OrganizationID, b.cacheKey(begun.Sync.SourceDigest), b.build(plain).Build.OutputDigest))
+	cached := b.sync(b.deployment(source, func(s *models.FileSet) { s.Replace = true }))
+	require.NotEmpty(t, cached.Sync.CachedOutput)
+}
+
 func TestBuildTime_isChargedForWhatTheUserDid(t *testing.T) {
 	b := newBench(t)
 	for name, tt := range map[string]struct {

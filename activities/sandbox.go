@@ -71,8 +71,12 @@ type workspace struct {
 
 // Sandbox makes the sandbox of a deployment and puts the source in. Running it
 // twice is harmless: a sandbox is keyed by the deployment, and making one first
-// destroys what an earlier attempt left under that key.
+// destroys what an earlier attempt left under that key. CodeQuotaExceeded when the
+// organization has no build minute left by now.
 func (a *Activities) Sandbox(ctx context.Context, in models.StepInput) (_ models.SandboxResult, err error) {
+	if err := a.Store.AdmitBuild(ctx, in.Deployment.OrgID, in.Deployment.DeploymentID); err != nil {
+		return models.SandboxResult{}, err
+	}
 	began := time.Now()
 	defer func() { a.chargeBuild(ctx, in.Deployment.DeploymentID, models.StepSandbox, began, err) }()
 	if _, err := a.openWorkspace(ctx, in, true); err != nil {

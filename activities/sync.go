@@ -17,12 +17,21 @@ import (
 // request's on top. Only lists of digests are written, since the bytes are in
 // blob storage already. Running it twice is harmless: it starts from the latest
 // source before this deployment's, so it computes the same list again, whose
-// digest names the same blob.
+// digest names the same blob. CodeQuotaExceeded for a source that has to be built
+// while the organization has no build minute left, before it waits for a host.
 func (a *Activities) Sync(ctx context.Context, in models.StepInput) (models.SyncResult, error) {
-	d := in.Deployment
-	if d.FromReleaseID != "" {
-		return a.syncRelease(ctx, d)
+	sync := a.syncFiles
+	if in.Deployment.FromReleaseID != "" {
+		sync = a.syncRelease
 	}
+	result, err := sync(ctx, in.Deployment)
+	if err == nil && result.NeedsSandbox && result.CachedOutput == "" {
+		err = a.Store.CheckBuild(ctx, in.Deployment.OrgID)
+	}
+	return result, err
+}
+
+func (a *Activities) syncFiles(ctx context.Context, d models.DeploymentInput) (models.SyncResult, error) {
 	set, err := a.mergeSource(ctx, d)
 	if err != nil {
 		return models.SyncResult{}, err

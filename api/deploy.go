@@ -108,12 +108,11 @@ func (s *Server) deploy(ctx context.Context, in *deployInput) (*deployOutput, er
 			return queued(earlier), nil
 		}
 	}
-	if err := s.opts.Store.CheckQuota(ctx, identity.OrganizationID, true); err != nil {
+	if err := s.opts.Store.CheckQuota(ctx, identity.OrganizationID); err != nil {
 		return nil, err
 	}
 	if in.Body.CustomDomain != "" {
-		// As POST /projects/{id}/domains does; the step validate does it again.
-		if _, err := s.claimDomain(ctx, project, in.Body.CustomDomain); err != nil {
+		if err := s.opts.Store.CheckDomain(ctx, project.ID, in.Body.CustomDomain); err != nil {
 			return nil, err
 		}
 	}
@@ -136,6 +135,7 @@ func (s *Server) deploy(ctx context.Context, in *deployInput) (*deployOutput, er
 	noteTarget(ctx, "deploymentId", row.ID)
 	if created {
 		s.start(ctx, row)
+		s.verifyDomainOf(ctx, row)
 	}
 	return queued(row), nil
 }
@@ -161,6 +161,20 @@ func (s *Server) start(ctx context.Context, row models.Deployment) {
 	if err := s.opts.Store.MarkStarted(ctx, row.ID, runID); err != nil {
 		log.WithError(err).Warn("workflow started, but its row does not say so yet")
 	}
+}
+
+// verifyDomainOf has the custom domain verified that was claimed with a deployment.
+// What fails is mended by the reconciler.
+func (s *Server) verifyDomainOf(ctx context.Context, row models.Deployment) {
+	if row.CustomDomain == "" {
+		return
+	}
+	domain, err := s.opts.Store.DomainOf(ctx, row.ProjectID, row.CustomDomain)
+	if err != nil {
+		s.logOf(ctx).WithField("domain", row.CustomDomain).WithError(err).Warn("verification not started; the reconciler will start it")
+		return
+	}
+	s.verify(ctx, domain)
 }
 
 // storeConcurrency bounds the blobs written or looked up at once per request.

@@ -290,6 +290,8 @@ func TestDeploy_projectQuotaAndDomainAreCheckedAtOnce(t *testing.T) {
 	require.Equal(t, models.DomainPending, claim.Status)
 	require.Equal(t, "run-"+claim.ID, claim.WorkflowRunID)
 
+	require.NoError(t, g.store.SetQuotas(t.Context(), g.owner.OrganizationID, models.QuotaChange{BuildMinutes: new(int64(0))}))
+	g.deploy(nil) // which may need no build
 	require.NoError(t, g.store.SetQuotas(t.Context(), g.owner.OrganizationID, models.QuotaChange{Deployments: new(int64(0))}))
 	object := g.do("POST", "/deploy", g.deployBody(nil)).failed(models.CodeQuotaExceeded)
 	require.Contains(t, object["details"], "limit")

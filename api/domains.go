@@ -10,14 +10,16 @@ import (
 
 // Domain is a custom domain as clients see it.
 type Domain struct {
-	ID        string              `json:"id" doc:"Domain id; also the id of the workflow that verifies it" example:"dom_3kq5q2n7d4v6x2y7z3a4b5c6d7"`
-	ProjectID string              `json:"projectId" doc:"The project that answers there"`
-	Host      string              `json:"host" doc:"The host name, in lower-case ASCII" example:"shop.example.com"`
-	Status    models.DomainStatus `json:"status" enum:"pending,verified,active,failed" doc:"pending until the TXT record proves who owns it, verified until it points here, then active; failed when that did not come about in time"`
-	Reason    string              `json:"reason,omitempty" doc:"What is still missing" example:"There is no TXT record _slipway-challenge.shop.example.com yet."`
-	DNS       []DNSRecord         `json:"dns" nullable:"false" doc:"What to put into DNS"`
-	CreatedAt time.Time           `json:"createdAt" doc:"When it was added"`
-	ActiveAt  *time.Time          `json:"activeAt,omitempty" doc:"When it became active"`
+	ID           string              `json:"id" doc:"Domain id; also the id of the workflow that verifies it" example:"dom_3kq5q2n7d4v6x2y7z3a4b5c6d7"`
+	ProjectID    string              `json:"projectId" doc:"The project that answers there"`
+	Host         string              `json:"host" doc:"The host name, in lower-case ASCII" example:"shop.example.com"`
+	Status       models.DomainStatus `json:"status" enum:"pending,verified,active,failed" doc:"pending until the TXT record proves who owns it, verified until it points here, then active; failed when that did not come about in time, or has not been so for days"`
+	Reason       string              `json:"reason,omitempty" doc:"What is still missing; of an active domain, why it may not stay active" example:"There is no TXT record _slipway-challenge.shop.example.com yet."`
+	DNS          []DNSRecord         `json:"dns" nullable:"false" doc:"What to put into DNS"`
+	CreatedAt    time.Time           `json:"createdAt" doc:"When it was added"`
+	ActiveAt     *time.Time          `json:"activeAt,omitempty" doc:"When it became active"`
+	CheckedAt    *time.Time          `json:"checkedAt,omitempty" doc:"When an active domain's DNS was last looked at"`
+	FailingSince *time.Time          `json:"failingSince,omitempty" doc:"Since when an active domain has been seen pointing elsewhere; it goes on answering, and fails when this lasts for days"`
 }
 
 // DNSRecord is a record to put into DNS.
@@ -84,7 +86,7 @@ func (s *Server) registerDomains() {
 	}, s.domain)
 	register(s, route{
 		id: "check-domain", method: http.MethodPost, path: path + "/{host}/check", tag: "Domains",
-		summary: "Look at a domain's DNS now", description: "It is looked at by itself as well, less and less often.",
+		summary: "Look at a domain's DNS now", description: "It is looked at by itself as well: less and less often until it is active, and about once a day from then on. A failed domain is verified anew.",
 		errors: append(known, models.CodeDomainUnavailable, models.CodeQueue),
 	}, s.checkDomain)
 	register(s, route{
@@ -102,24 +104,23 @@ func (s *Server) addDomain(ctx context.Context, in *addDomainInput) (*addDomainO
 	if problem != "" {
 		return nil, invalid([]FieldError{{Field: "host", In: "body", Message: problem}})
 	}
-	row, err := s.claimDomain(ctx, project, host)
+	row, err := s.opts.Store.AddDomain(ctx, project, host)
 	if err != nil {
 		return nil, err
 	}
+	s.verify(ctx, row)
 	return &addDomainOutput{Location: "/projects/" + project.ID + "/domains/" + host, Body: s.domainView(row)}, nil
 }
 
-// claimDomain writes the claim and has it verified. A verification that cannot
-// be started now is started by the reconciler.
-func (s *Server) claimDomain(ctx context.Context, project models.Project, host string) (models.Domain, error) {
-	row, err := s.opts.Store.AddDomain(ctx, project, host)
-	if err != nil || row.WorkflowRunID != "" || row.Status == models.DomainActive {
-		return row, err
+// verify has a claim that was written verified. A verification that cannot be
+// started now is started by the reconciler.
+func (s *Server) verify(ctx context.Context, row models.Domain) {
+	if row.WorkflowRunID != "" || row.Status == models.DomainActive {
+		return
 	}
 	if err := s.lookAt(ctx, row); err != nil {
-		s.logOf(ctx).WithField("domain", host).WithError(err).Warn("verification not started; the reconciler will start it")
+		s.logOf(ctx).WithField("domain", row.Host).WithError(err).Warn("verification not started; the reconciler will start it")
 	}
-	return row, nil
 }
 
 func (s *Server) lookAt(ctx context.Context, row models.Domain) error {
@@ -169,8 +170,8 @@ func (s *Server) domain(ctx context.Context, in *domainInput) (*domainOutput, er
 
 func (s *Server) checkDomain(ctx context.Context, in *domainInput) (*domainOutput, error) {
 	row, err := s.domainOf(ctx, in)
-	if err != nil || row.Status == models.DomainActive {
-		return &domainOutput{s.domainView(row)}, err
+	if err != nil {
+		return nil, err
 	}
 	if row.Status == models.DomainFailed {
 		if row, err = s.opts.Store.AddDomain(ctx, models.Project{ID: row.ProjectID, OrganizationID: row.OrganizationID}, row.Host); err != nil {
@@ -194,15 +195,14 @@ func (s *Server) removeDomain(ctx context.Context, in *domainInput) (*emptyOutpu
 
 func (s *Server) domainView(row models.Domain) Domain {
 	view := Domain{
-		ID: row.ID, ProjectID: row.ProjectID, Host: row.Host, Status: row.Status, Reason: row.Reason, CreatedAt: stamp(row.CreatedAt),
+		ID: row.ID, ProjectID: row.ProjectID, Host: row.Host, Status: row.Status, Reason: row.Reason, CreatedAt: stamp(row.CreatedAt), ActiveAt: stampOf(row.ActiveAt),
 		DNS: []DNSRecord{
 			{Type: "TXT", Name: models.ChallengeLabel + row.Host, Value: row.Token, Purpose: "Proves that the domain is yours. It may go once the domain is verified."},
 			{Type: "CNAME", Name: row.Host, Value: s.opts.CNAMETarget, Purpose: "Sends visitors here. At the top of a zone, where no CNAME can be, use the same addresses (ALIAS, ANAME or A and AAAA)."},
 		},
 	}
-	if row.ActiveAt != nil {
-		at := stamp(*row.ActiveAt)
-		view.ActiveAt = &at
+	if row.Status == models.DomainActive {
+		view.CheckedAt, view.FailingSince = stampOf(row.CheckedAt), stampOf(row.FailingSince)
 	}
 	return view
 }

@@ -3,6 +3,7 @@ package api_test
 import (
 	"errors"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -53,6 +54,36 @@ func TestDomains_areLookedAtOnDemandAndAnewAfterAFailure(t *testing.T) {
 	g.do("POST", g.domainPath("/shop.example.com/check"), nil).into(200, &d)
 	require.Equal(t, models.DomainPending, d.Status)
 	require.Empty(t, d.Reason)
+	require.Len(t, g.looked, 3)
+}
+
+func TestDomains_showThatAnActiveOneIsFailing(t *testing.T) {
+	g := newGateway(t)
+	var d api.Domain
+	g.do("POST", g.domainPath(""), map[string]any{"host": "shop.example.com"}).into(201, &d)
+	require.NoError(t, g.store.VerifyDomain(t.Context(), d.ID))
+	row, err := g.store.Domain(t.Context(), d.ID)
+	require.NoError(t, err)
+	require.NoError(t, g.store.ActivateDomain(t.Context(), row))
+	row, err = g.store.NoteLook(t.Context(), d.ID, models.DomainLook{Lacks: "It points elsewhere.", NextAt: time.Now().Add(time.Hour)})
+	require.NoError(t, err)
+	g.do("GET", g.domainPath("/shop.example.com"), nil).into(200, &d)
+	require.Equal(t, models.DomainActive, d.Status)
+	require.Equal(t, "It points elsewhere.", d.Reason)
+	require.NotNil(t, d.CheckedAt)
+	require.NotNil(t, d.FailingSince)
+	g.do("POST", g.domainPath("/shop.example.com/check"), nil).into(200, &d)
+	require.Len(t, g.looked, 2, "it is looked at on demand as well")
+
+	require.NoError(t, g.store.LoseDomain(t.Context(), row, "It has not pointed here for days."))
+	d = api.Domain{}
+	g.do("GET", g.domainPath("/shop.example.com"), nil).into(200, &d)
+	require.Equal(t, models.DomainFailed, d.Status)
+	require.Equal(t, "It has not pointed here for days.", d.Reason)
+	require.Nil(t, d.FailingSince)
+	d = api.Domain{}
+	g.do("POST", g.domainPath("/shop.example.com/check"), nil).into(200, &d)
+	require.Equal(t, models.DomainPending, d.Status)
 	require.Len(t, g.looked, 3)
 }
 

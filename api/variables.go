@@ -97,7 +97,7 @@ func (s *Server) changeVariables(ctx context.Context, in *changeVariablesInput) 
 	}
 	deploy := project.LiveReleaseID != "" && (in.Body.Deploy == nil || *in.Body.Deploy)
 	if deploy {
-		if err := s.opts.Store.CheckQuota(ctx, project.OrganizationID, false); err != nil {
+		if err := s.opts.Store.CheckQuota(ctx, project.OrganizationID); err != nil {
 			return nil, err
 		}
 	}

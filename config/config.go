@@ -151,6 +151,10 @@ type Domains struct {
 	Resolver string `env:"DOMAIN_RESOLVER"`
 	// VerifyTimeout is how long a domain may stay unverified.
 	VerifyTimeout time.Duration `env:"DOMAIN_VERIFY_TIMEOUT" envDefault:"72h"`
+	// CheckEvery is how often an active domain is looked at again; 0 is never.
+	CheckEvery time.Duration `env:"DOMAIN_CHECK_EVERY" envDefault:"24h"`
+	// Patience is how long an active domain may point elsewhere before it fails.
+	Patience time.Duration `env:"DOMAIN_PATIENCE" envDefault:"72h"`
 }
 
 // Edge holds what bounds running workers. Sizes are in bytes.
@@ -444,6 +448,9 @@ func (c Config) checkAccounts(bad func(format string, args ...any)) {
 	}
 	if !(c.Observe.TraceRatio >= 0 && c.Observe.TraceRatio <= 1) {
 		bad("SLIPWAY_TRACE_RATIO must be between 0 and 1 (it is %v)", c.Observe.TraceRatio)
+	}
+	if c.Domains.CheckEvery < 0 || c.Domains.Patience < time.Minute {
+		bad("DOMAIN_CHECK_EVERY must not be negative, and DOMAIN_PATIENCE at least 1m (they are %s and %s)", c.Domains.CheckEvery, c.Domains.Patience)
 	}
 	if c.Webhooks.Timeout < time.Second || c.Webhooks.Timeout > time.Minute {
 		bad("SLIPWAY_WEBHOOK_TIMEOUT must be from 1s to 1m (it is %s)", c.Webhooks.Timeout)

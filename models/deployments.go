@@ -21,9 +21,10 @@ type NewDeployment struct {
 
 // CreateDeployment writes the row, queued, before its workflow is started, and
 // gives it the project's next sequence. The same transaction reserves it out of the
-// organization's quota: CodeQuotaExceeded with the numbers. With an idempotency key that was used
-// before, it returns the earlier deployment and created false, or
-// CodeIdempotency when the body was another.
+// organization's quota, CodeQuotaExceeded with the numbers, and claims its custom
+// domain as AddDomain does. With an idempotency key that was used before, it returns
+// the earlier deployment and created false, or CodeIdempotency when the body was
+// another.
 func (s *Store) CreateDeployment(ctx context.Context, n NewDeployment) (row Deployment, created bool, err error) {
 	err = s.with(ctx).Transaction(func(tx *gorm.DB) error {
 		created = false
@@ -37,10 +38,14 @@ func (s *Store) CreateDeployment(ctx context.Context, n NewDeployment) (row Depl
 				return err
 			}
 		}
-		if err := reserve(tx, n.Input.OrgID, n.Input.DeploymentID, n.Input.FromReleaseID == ""); err != nil {
+		quota, err := holdQuota(tx, n.Input.OrgID)
+		if err != nil {
 			return err
 		}
-		err := tx.Raw("UPDATE projects SET last_sequence = last_sequence + 1 WHERE id = ? AND organization_id = ? RETURNING last_sequence",
+		if err := quota.reserve(tx, n.Input.DeploymentID); err != nil {
+			return err
+		}
+		err = tx.Raw("UPDATE projects SET last_sequence = last_sequence + 1 WHERE id = ? AND organization_id = ? RETURNING last_sequence",
 			n.Input.ProjectID, n.Input.OrgID).Row().Scan(&n.Input.Sequence)
 		if err != nil {
 			return notFound(err, Errorf(CodeProjectNotFound, "There is no project %q in this organization.", n.Input.ProjectID))
@@ -51,6 +56,11 @@ func (s *Store) CreateDeployment(ctx context.Context, n NewDeployment) (row Depl
 		}
 		if err := tx.Create(&row).Error; err != nil {
 			return err
+		}
+		if n.Input.CustomDomain != "" {
+			if _, err := quota.addDomain(tx, n.Input.ProjectID, n.Input.CustomDomain); err != nil {
+				return err
+			}
 		}
 		created = true
 		if err := tell(tx, queuedEvent(row, n.Input)); err != nil {

@@ -48,6 +48,14 @@ type Domain struct {
 	UpdatedAt     time.Time
 	VerifiedAt    *time.Time
 	ActiveAt      *time.Time
+	// CheckAt is when an active domain is looked at again, and CheckedAt when it
+	// was last.
+	CheckAt   time.Time
+	CheckedAt *time.Time
+	// FailingSince is when an active domain was first seen pointing elsewhere, nil
+	// while it does not, and FailedChecks how often since.
+	FailingSince *time.Time
+	FailedChecks int
 }
 
 // AddDomain claims a host for a project and returns the claim; claiming it again
@@ -56,65 +64,79 @@ type Domain struct {
 // project would have more than MaxDomains, CodeQuotaExceeded when its
 // organization would have more than it may.
 func (s *Store) AddDomain(ctx context.Context, p Project, host string) (Domain, error) {
-	if err := s.CheckDomain(ctx, p.ID, host); err != nil {
-		return Domain{}, err
-	}
-	now := time.Now().UTC()
-	row := Domain{
-		ID: NewID(PrefixDomain), Host: host, ProjectID: p.ID, OrganizationID: p.OrganizationID, Status: DomainPending,
-		Token: NewID("")[1:], CreatedAt: now, UpdatedAt: now,
-	}
+	var row Domain
 	err := s.with(ctx).Transaction(func(tx *gorm.DB) error {
 		quota, err := holdQuota(tx, p.OrganizationID)
 		if err != nil {
 			return err
 		}
-		if _, err := lockProject(tx, p.ID); err != nil {
-			return err
-		}
-		var known int64
-		if err := tx.Model(&Domain{}).Where("project_id = ? AND host = ?", p.ID, host).Count(&known).Error; err != nil {
-			return err
-		}
-		if known == 0 {
-			if err := quota.admit(tx, ResourceDomains, 1); err != nil {
-				return err
-			}
-		}
-		made := tx.Clauses(clause.OnConflict{DoNothing: true}).Create(&row)
-		if made.Error != nil {
-			return made.Error
-		}
-		var n int64
-		if err := tx.Model(&Domain{}).Where("project_id = ?", p.ID).Count(&n).Error; err != nil {
-			return err
-		}
-		if made.RowsAffected > 0 && n > MaxDomains {
-			return Errorf(CodeValidation, "A project has at most %d domains. Remove some first.", MaxDomains)
-		}
-		if made.RowsAffected > 0 {
-			if err := tell(tx, domainEvent(EventDomainAdded, row)); err != nil {
-				return err
-			}
-		}
-		err = tx.Exec(`UPDATE domains SET status = 'pending', reason = '', workflow_run_id = '', updated_at = now()
-			WHERE project_id = ? AND host = ? AND status = 'failed'`, p.ID, host).Error
-		if err != nil {
-			return err
-		}
-		row = Domain{}
-		return tx.Where("project_id = ? AND host = ?", p.ID, host).Take(&row).Error
+		row, err = quota.addDomain(tx, p.ID, host)
+		return err
 	})
 	return row, dbError(err)
+}
+
+// addDomain is AddDomain while the quota of the project's organization is held.
+func (q quota) addDomain(tx *gorm.DB, projectID, host string) (Domain, error) {
+	if err := checkDomain(tx, projectID, host); err != nil {
+		return Domain{}, err
+	}
+	if _, err := lockProject(tx, projectID); err != nil {
+		return Domain{}, err
+	}
+	var known int64
+	if err := tx.Model(&Domain{}).Where("project_id = ? AND host = ?", projectID, host).Count(&known).Error; err != nil {
+		return Domain{}, err
+	}
+	if known == 0 {
+		if err := q.newDomain(tx, projectID, host); err != nil {
+			return Domain{}, err
+		}
+	}
+	err := tx.Exec(`UPDATE domains SET status = 'pending', reason = '', workflow_run_id = '', updated_at = now()
+		WHERE project_id = ? AND host = ? AND status = 'failed'`, projectID, host).Error
+	if err != nil {
+		return Domain{}, err
+	}
+	var row Domain
+	err = tx.Where("project_id = ? AND host = ?", projectID, host).Take(&row).Error
+	return row, err
+}
+
+// newDomain writes a claim that the project, which is locked, does not have.
+func (q quota) newDomain(tx *gorm.DB, projectID, host string) error {
+	if err := q.admit(tx, ResourceDomains, 1); err != nil {
+		return err
+	}
+	var n int64
+	if err := tx.Model(&Domain{}).Where("project_id = ?", projectID).Count(&n).Error; err != nil {
+		return err
+	}
+	if n >= MaxDomains {
+		return Errorf(CodeValidation, "A project has at most %d domains. Remove some first.", MaxDomains)
+	}
+	now := time.Now().UTC()
+	row := Domain{
+		ID: NewID(PrefixDomain), Host: host, ProjectID: projectID, OrganizationID: q.ID, Status: DomainPending,
+		Token: NewID("")[1:], CreatedAt: now, UpdatedAt: now, CheckAt: now,
+	}
+	if err := tx.Create(&row).Error; err != nil {
+		return err
+	}
+	return tell(tx, domainEvent(EventDomainAdded, row))
 }
 
 // CheckDomain says whether a project may claim a host: nil, or
 // CodeDomainUnavailable when another one has proved that it owns it.
 func (s *Store) CheckDomain(ctx context.Context, projectID, host string) error {
+	return dbError(checkDomain(s.with(ctx), projectID, host))
+}
+
+func checkDomain(tx *gorm.DB, projectID, host string) error {
 	var row Domain
-	err := s.with(ctx).Where("host = ? AND status IN ?", host, []DomainStatus{DomainVerified, DomainActive}).Limit(1).Find(&row).Error
+	err := tx.Where("host = ? AND status IN ?", host, []DomainStatus{DomainVerified, DomainActive}).Limit(1).Find(&row).Error
 	if err != nil {
-		return dbError(err)
+		return err
 	}
 	if row.ID != "" && row.ProjectID != projectID {
 		return errDomainTaken(host)
@@ -217,7 +239,7 @@ func (s *Store) VerifyDomain(ctx context.Context, id string) error {
 }
 
 // ActivateDomain lets a verified domain answer with the project's live release,
-// now and after every later flip. Idempotent.
+// now and after every later flip; it is looked at again at its CheckAt. Idempotent.
 func (s *Store) ActivateDomain(ctx context.Context, d Domain) error {
 	return dbError(s.with(ctx).Transaction(func(tx *gorm.DB) error {
 		p, err := lockProject(tx, d.ProjectID)
@@ -226,7 +248,8 @@ func (s *Store) ActivateDomain(ctx context.Context, d Domain) error {
 		}
 		now := time.Now().UTC()
 		err = moveDomain(tx, d.ID, EventDomainActive, []DomainStatus{DomainVerified},
-			map[string]any{"status": DomainActive, "reason": "", "active_at": now, "updated_at": now})
+			map[string]any{"status": DomainActive, "reason": "", "active_at": now, "checked_at": now, "check_at": d.CheckAt,
+				"failing_since": nil, "failed_checks": 0, "updated_at": now})
 		if err != nil {
 			return err
 		}
@@ -265,7 +288,14 @@ func (s *Store) RemoveDomain(ctx context.Context, projectID, host string) error 
 		if err := tell(tx, domainEvent(EventDomainRemoved, row)); err != nil {
 			return err
 		}
-		return tx.Exec(`WITH gone AS (DELETE FROM routes WHERE key = ? AND project_id = ? RETURNING key)
-			SELECT pg_notify(?, key) FROM gone`, HostRouteKey(host), projectID, RoutesChannel).Error
+		return unrouteDomain(tx, projectID, host)
 	}))
+}
+
+// unrouteDomain takes the route of a host away, unless it is an active domain of
+// the project, which is locked.
+func unrouteDomain(tx *gorm.DB, projectID, host string) error {
+	return tx.Exec(`WITH gone AS (DELETE FROM routes WHERE key = ? AND project_id = ?
+			AND NOT EXISTS (SELECT 1 FROM domains WHERE host = ? AND project_id = ? AND status = 'active') RETURNING key)
+		SELECT pg_notify(?, key) FROM gone`, HostRouteKey(host), projectID, host, projectID, RoutesChannel).Error
 }

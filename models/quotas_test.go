@@ -186,19 +186,53 @@ func TestBuildMinutes_areChargedAtTheEndUnlessThePlatformFailed(t *testing.T) {
 	require.NoError(t, store.SettleQuota(t.Context(), second.ID))
 	require.EqualValues(t, 2, minutes(), "seconds are rounded up for each build")
 
-	_, _, err := store.CreateDeployment(t.Context(), deploymentOf(id, p))
-	refusal(t, err, models.ResourceBuildMinutes, 2, 2)
-	refusal(t, store.CheckQuota(t.Context(), id.OrganizationID, true), models.ResourceBuildMinutes, 2, 2)
-	require.NoError(t, store.CheckQuota(t.Context(), id.OrganizationID, false))
-	settings := deploymentOf(id, p)
-	settings.Input.FromReleaseID = models.NewID(models.PrefixRelease)
-	_, _, err = store.CreateDeployment(t.Context(), settings)
-	require.NoError(t, err, "a change of variables builds nothing")
-	require.NoError(t, store.ReserveQuota(t.Context(), id.OrganizationID, settings.Input.DeploymentID))
-
+	third := newDeployment(t, store, id, p)
+	refusal(t, store.CheckBuild(t.Context(), id.OrganizationID), models.ResourceBuildMinutes, 2, 2)
+	refusal(t, store.AdmitBuild(t.Context(), id.OrganizationID, third.ID), models.ResourceBuildMinutes, 2, 2)
 	require.NoError(t, store.SetQuotas(t.Context(), id.OrganizationID, models.QuotaChange{BuildMinutes: new(int64(3))}))
-	_, _, err = store.CreateDeployment(t.Context(), deploymentOf(id, p))
-	require.NoError(t, err)
+	require.NoError(t, store.CheckBuild(t.Context(), id.OrganizationID))
+	require.NoError(t, store.AdmitBuild(t.Context(), id.OrganizationID, third.ID))
+}
+
+func TestAdmitBuild_letsABuildFinishThatHasBegun(t *testing.T) {
+	store, id, _ := quotaStore(t, models.Quotas{Deployments: 100, BuildMinutes: 1, Projects: 1})
+	p := newProject(t, store, id, "site")
+	running, last, waiting := newDeployment(t, store, id, p), newDeployment(t, store, id, p), newDeployment(t, store, id, p)
+	for _, d := range []models.Deployment{running, last} {
+		require.NoError(t, store.AdmitBuild(t.Context(), id.OrganizationID, d.ID))
+	}
+	require.NoError(t, store.NoteBuildTime(t.Context(), last.ID, models.StepBuild, time.Minute))
+	require.NoError(t, store.SettleQuota(t.Context(), last.ID))
+	require.NoError(t, store.AdmitBuild(t.Context(), id.OrganizationID, running.ID), "on another host, after its own was lost")
+	refusal(t, store.AdmitBuild(t.Context(), id.OrganizationID, waiting.ID), models.ResourceBuildMinutes, 1, 1)
+	require.EqualValues(t, 3, usedOf(t, store, id, models.ResourceDeployments).Used, "deployments are taken all the same")
+}
+
+func TestAdmitBuild_letsInNoneAfterTheLastMinuteUnderConcurrency(t *testing.T) {
+	store, id, _ := quotaStore(t, models.Quotas{Deployments: 100, BuildMinutes: 1, Projects: 1})
+	p := newProject(t, store, id, "site")
+	last := newDeployment(t, store, id, p)
+	require.NoError(t, store.AdmitBuild(t.Context(), id.OrganizationID, last.ID))
+	require.NoError(t, store.NoteBuildTime(t.Context(), last.ID, models.StepBuild, time.Minute))
+	rows := make([]models.Deployment, 20)
+	for i := range rows {
+		rows[i] = newDeployment(t, store, id, p)
+	}
+	var settled atomic.Bool
+	atOnce(t, len(rows)+1, func(i int) error {
+		if i == len(rows) {
+			err := store.SettleQuota(context.Background(), last.ID)
+			settled.Store(true)
+			return err
+		}
+		over := settled.Load()
+		err := store.AdmitBuild(context.Background(), id.OrganizationID, rows[i].ID)
+		if over && err == nil {
+			t.Error("a build was let in after the last minute was charged")
+		}
+		return err
+	})
+	require.EqualValues(t, 1, usedOf(t, store, id, models.ResourceBuildMinutes).Used)
 }
 
 func TestQuotas_startAnewWithEachPeriod(t *testing.T) {
@@ -207,7 +241,7 @@ func TestQuotas_startAnewWithEachPeriod(t *testing.T) {
 	old := newDeployment(t, store, id, p)
 	running := old
 	require.NoError(t, store.NoteBuildTime(t.Context(), old.ID, models.StepBuild, 10*time.Second))
-	requireCode(t, models.CodeQuotaExceeded, store.CheckQuota(t.Context(), id.OrganizationID, false))
+	requireCode(t, models.CodeQuotaExceeded, store.CheckQuota(t.Context(), id.OrganizationID))
 
 	execSQL(t, url, "UPDATE organizations SET build_seconds_used = 60, period_start = now() - interval '40 days', period_end = now() - interval '1 second'")
 	execSQL(t, url, "UPDATE quota_reservations SET period_start = now() - interval '40 days'")

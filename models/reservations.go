@@ -8,55 +8,78 @@ import (
 )
 
 // CheckQuota says, without reserving, whether a deployment would be let in now:
-// nil or CodeQuotaExceeded with the numbers. builds says that it may need build
-// minutes; one that changes nothing but variables does not.
-func (s *Store) CheckQuota(ctx context.Context, organizationID string, builds bool) error {
+// nil or CodeQuotaExceeded with the numbers.
+func (s *Store) CheckQuota(ctx context.Context, organizationID string) error {
+	return s.checkQuota(ctx, organizationID, ResourceDeployments)
+}
+
+func (s *Store) checkQuota(ctx context.Context, organizationID string, resource Resource) error {
 	tx := s.with(ctx)
 	q, err := readQuota(tx, organizationID, "")
 	if err != nil {
 		return dbError(err)
 	}
-	return dbError(q.admitDeployment(tx, builds))
+	return dbError(q.admit(tx, resource, 1))
 }
 
 // ReserveQuota takes one deployment out of the organization's quota, once per
 // deployment however often it is called; CreateDeployment has done so already
-// for whatever it wrote. CodeQuotaExceeded with the numbers when none is left, or
-// no build minute.
+// for whatever it wrote. CodeQuotaExceeded with the numbers when none is left.
 func (s *Store) ReserveQuota(ctx context.Context, organizationID, deploymentID string) error {
 	return dbError(s.with(ctx).Transaction(func(tx *gorm.DB) error {
-		return reserve(tx, organizationID, deploymentID, true)
+		q, err := holdQuota(tx, organizationID)
+		if err != nil {
+			return err
+		}
+		return q.reserve(tx, deploymentID)
 	}))
 }
 
-// reserve is ReserveQuota within a transaction. builds says that the deployment
-// may need build minutes.
-func reserve(tx *gorm.DB, organizationID, deploymentID string, builds bool) error {
-	q, err := holdQuota(tx, organizationID)
-	if err != nil {
-		return err
-	}
+// reserve is ReserveQuota while the quota is held.
+func (q quota) reserve(tx *gorm.DB, deploymentID string) error {
 	var reserved int64
 	if err := tx.Table("quota_reservations").Where("deployment_id = ?", deploymentID).Count(&reserved).Error; err != nil || reserved > 0 {
 		return err
 	}
-	if err := q.admitDeployment(tx, builds); err != nil {
+	if err := q.admit(tx, ResourceDeployments, 1); err != nil {
 		return err
 	}
-	err = tx.Exec("INSERT INTO quota_reservations (deployment_id, organization_id, period_start) VALUES (?, ?, ?)",
-		deploymentID, organizationID, q.PeriodStart).Error
+	err := tx.Exec("INSERT INTO quota_reservations (deployment_id, organization_id, period_start) VALUES (?, ?, ?)",
+		deploymentID, q.ID, q.PeriodStart).Error
 	if err != nil {
 		return err
 	}
-	return tx.Exec("UPDATE organizations SET deployments_used = deployments_used + 1 WHERE id = ?", organizationID).Error
+	return tx.Exec("UPDATE organizations SET deployments_used = deployments_used + 1 WHERE id = ?", q.ID).Error
 }
 
-// admitDeployment is admit for one deployment.
-func (q quota) admitDeployment(tx *gorm.DB, builds bool) error {
-	if err := q.admit(tx, ResourceDeployments, 1); err != nil || !builds {
-		return err
-	}
-	return q.admit(tx, ResourceBuildMinutes, 1)
+// CheckBuild says whether a build of the organization would be let begin now: nil,
+// or CodeQuotaExceeded with the numbers when no build minute is left. AdmitBuild
+// decides.
+func (s *Store) CheckBuild(ctx context.Context, organizationID string) error {
+	return s.checkQuota(ctx, organizationID, ResourceBuildMinutes)
+}
+
+// AdmitBuild lets the build of a deployment begin: nil, or CodeQuotaExceeded with
+// the numbers when no build minute is left. A build that was let in stays so, on
+// another host and after an operator's retry too.
+func (s *Store) AdmitBuild(ctx context.Context, organizationID, deploymentID string) error {
+	return dbError(s.with(ctx).Transaction(func(tx *gorm.DB) error {
+		// Held, so that a build that ends at the same moment is charged before or
+		// after, and the month is the one that is now.
+		q, err := holdQuota(tx, organizationID)
+		if err != nil {
+			return err
+		}
+		var admitted bool
+		err = tx.Raw("SELECT build_admitted FROM quota_reservations WHERE deployment_id = ?", deploymentID).Scan(&admitted).Error
+		if err != nil || admitted {
+			return err
+		}
+		if err := q.admit(tx, ResourceBuildMinutes, 1); err != nil {
+			return err
+		}
+		return tx.Exec("UPDATE quota_reservations SET build_admitted = true WHERE deployment_id = ?", deploymentID).Error
+	}))
 }
 
 // NoteBuildTime notes how long a step of a deployment (StepSandbox or StepBuild)

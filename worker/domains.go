@@ -2,6 +2,7 @@ package worker
 
 import (
 	"context"
+	"time"
 
 	"github.com/slipwayhq/slipway/workflows"
 )
@@ -21,6 +22,27 @@ func (r *reconciler) startDomains(ctx context.Context) error {
 			return err
 		}
 		r.Log.WithField("domain", d.Host).Info("started the verification of a domain that had none")
+	}
+	return nil
+}
+
+// checkLease is how long a look at an active domain may take before it is due once
+// more, when its workflow was started but lost.
+const checkLease = 30 * time.Minute
+
+// checkDomains has those active domains looked at again whose time has come.
+func (r *reconciler) checkDomains(ctx context.Context) error {
+	if r.Activities.DomainCheckEvery <= 0 {
+		return nil
+	}
+	rows, err := r.Store.DueDomains(ctx, checkLease, batch)
+	if err != nil {
+		return err
+	}
+	for _, d := range rows {
+		if _, err := workflows.CheckDomain(ctx, r.Temporal, d, r.DomainTimeout, r.Queue); err != nil {
+			return err
+		}
 	}
 	return nil
 }

@@ -30,7 +30,7 @@ const (
 type reconciler struct{ Options }
 
 func (r *reconciler) reconcile(ctx context.Context) error {
-	return errors.Join(r.startUnstarted(ctx), r.settleEnded(ctx), r.startDomains(ctx), r.startRollouts(ctx), r.settleRollouts(ctx), r.startDeliveries(ctx))
+	return errors.Join(r.startUnstarted(ctx), r.settleEnded(ctx), r.startDomains(ctx), r.checkDomains(ctx), r.startRollouts(ctx), r.settleRollouts(ctx), r.startDeliveries(ctx))
 }
 
 // startUnstarted starts the workflows of rows that a crash left without one.

@@ -129,7 +129,7 @@ func (p *platform) serveWorker(ctx context.Context, started func()) error {
 		WebhookVault:     webhook.NewVault(p.key),
 		WebhookSender:    webhook.NewSender(webhook.Options{Rules: p.webhookRules(), Timeout: c.Webhooks.Timeout, Version: version}),
 		SiteURL:          c.Dispatch.SiteURL,
-		Resolver:         resolver(c.Domains.Resolver), CNAMETarget: c.CNAME(),
+		Resolver:         resolver(c.Domains.Resolver), CNAMETarget: c.CNAME(), DomainCheckEvery: c.Domains.CheckEvery, DomainPatience: c.Domains.Patience,
 	})
 	if err != nil {
 		return err
@@ -144,14 +144,17 @@ func (p *platform) serveWorker(ctx context.Context, started func()) error {
 	})
 }
 
-// resolver asks the DNS server at an address, or the system's when it is empty.
+// resolver asks the DNS server at an address, or the system's when it is empty. An
+// answer of which a part is missing is an error: a domain must not be taken for one
+// that points elsewhere because its name servers fail.
 func resolver(address string) *net.Resolver {
-	if address == "" {
-		return net.DefaultResolver
+	r := &net.Resolver{PreferGo: true, StrictErrors: true}
+	if address != "" {
+		r.Dial = func(ctx context.Context, network, _ string) (net.Conn, error) {
+			return (&net.Dialer{Timeout: 5 * time.Second}).DialContext(ctx, network, address)
+		}
 	}
-	return &net.Resolver{PreferGo: true, Dial: func(ctx context.Context, network, _ string) (net.Conn, error) {
-		return (&net.Dialer{Timeout: 5 * time.Second}).DialContext(ctx, network, address)
-	}}
+	return r
 }
 
 // ownFolder keeps a second worker away from a folder of sandboxes: each sweeps
