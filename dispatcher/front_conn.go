@@ -55,7 +55,8 @@ type guardConn struct {
 	// write what this connection set for itself; the earlier one counts.
 	readAsked, read, writeAsked, write time.Time
 
-	fast fastState
+	fast    fastState
+	absence absence
 }
 
 type guardPhase int8
@@ -150,14 +151,15 @@ func (g *guardConn) nextHead() error {
 		if f := h.parse(string(g.buf[g.start : g.start+size])); f != nil {
 			return g.refuse(f)
 		}
+		g.start += size
 		answered, err := g.answer(h)
 		if err != nil {
 			return err
 		}
 		if answered {
-			g.start += size
 			continue
 		}
+		g.start -= size
 		g.deliver, g.busy = size, true
 		if h.chunked || h.length > 0 {
 			g.phase, g.body = phaseBody, bodyFrame{chunked: h.chunked, left: max(h.length, 0)}
@@ -392,6 +394,7 @@ func (g *guardConn) Close() error {
 	case g.parked <- struct{}{}:
 	default:
 	}
+	g.absence.leaveNow()
 	g.server.forget(g)
 	g.release()
 	return g.Conn.Close()

@@ -1,6 +1,7 @@
 package dispatcher
 
 import (
+	"crypto/tls"
 	"io"
 	"net"
 	"net/http"
@@ -29,6 +30,9 @@ type fastState struct {
 	host   string
 	target target
 	plain  bool
+	// remote is the client's address and tls what is known of its encryption.
+	remote string
+	tls    *tls.ConnectionState
 	// header has what Plan asks for, in values.
 	header http.Header
 	values [6][1]string
@@ -58,7 +62,10 @@ func (g *guardConn) answer(h *head) (answered bool, err error) {
 		return false, nil
 	}
 	route := d.routes.current(f.target.key)
-	if route == nil || route.WorkerDigest != "" || route.CanaryPercent != 0 || route.Preview {
+	if route != nil && (route.WorkerDigest != "" || route.CanaryPercent != 0 && route.CanaryWorkerDigest != "") {
+		return g.serve(h)
+	}
+	if route == nil || route.CanaryPercent != 0 || route.Preview {
 		return false, nil
 	}
 	release, ok := d.releases.kept.get(blob.Key{Scope: route.OrganizationID, Digest: route.ManifestDigest})

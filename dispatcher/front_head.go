@@ -13,6 +13,7 @@ const maxHeaders = 256
 // head is a checked request head. Its strings are parts of the text it was
 // read from.
 type head struct {
+	text           string
 	method, target string
 	// minor is 1 for HTTP/1.1 and 0 for HTTP/1.0.
 	minor int
@@ -54,7 +55,7 @@ var (
 // ended by CRLF, as scanHead has made sure. It accepts less than RFC 9112 lets a
 // server accept: whatever two parsers could read in two ways is refused.
 func (h *head) parse(text string) *fault {
-	*h = head{length: -1, simple: true}
+	*h = head{text: text, length: -1, simple: true}
 	end := strings.IndexByte(text, '\r')
 	if text[end+1] != '\n' {
 		return faultLine

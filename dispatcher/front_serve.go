@@ -1,0 +1,215 @@
+package dispatcher
+
+import (
+	"context"
+	"crypto/tls"
+	"fmt"
+	"io"
+	"net/http"
+	"net/url"
+	"runtime/debug"
+	"strings"
+	"sync"
+	"time"
+)
+
+// Most requests to workers have no body and want no other protocol. The guard
+// serves those itself, by the same handler: what net/http makes for one request
+// (a goroutine that waits for the client to leave, timers, header maps, copies
+// through two buffers) costs more than all that the dispatcher does with it.
+// front_serve_test.go compares what clients and workers see with net/http's way.
+
+// serving is the memory of one request being served. It is used again, so that a
+// handler must keep nothing of a request's header when it returns.
+type serving struct {
+	request http.Request
+	// values has the header's values; those that came once are slices of it.
+	values []string
+	reply  reply
+}
+
+var servings = sync.Pool{New: func() any {
+	s := &serving{values: make([]string, 0, 32)}
+	s.request.Header = make(http.Header)
+	s.reply.header = make(http.Header)
+	s.reply.out = make([]byte, 0, copiedBytes+(2<<10))
+	return s
+}}
+
+// serve answers a request by the dispatcher's handler. Its head has been taken
+// out of the buffer. Not answered leaves it to net/http; an error ends the
+// connection.
+func (g *guardConn) serve(h *head) (answered bool, err error) {
+	target, err := url.ParseRequestURI(h.target)
+	if err != nil {
+		return false, nil
+	}
+	if !g.state.CompareAndSwap(stateWaiting, stateAnswering) {
+		return false, io.EOF
+	}
+	s := servings.Get().(*serving)
+	s.begin(g, h, target)
+	ctx, cancel := context.WithCancel(context.Background())
+	g.absence.begin(g, cancel)
+	whole := false
+	defer func() {
+		if defect := recover(); defect != nil && defect != http.ErrAbortHandler { //nolint:errorlint // what a panic carries is this very value
+			_, _ = serverLog{g.server.d.opts.Log}.Write(fmt.Appendf(nil, "http: panic serving %s: %v\n%s", g.fast.remote, defect, debug.Stack()))
+		}
+		g.absence.end(g)
+		cancel()
+		s.end()
+		if !g.state.CompareAndSwap(stateAnswering, stateWaiting) || !whole {
+			g.broken = io.EOF
+		}
+		err = g.broken
+	}()
+	g.server.d.ServeHTTP(&s.reply, s.request.WithContext(ctx))
+	whole = s.reply.finish()
+	return true, nil
+}
+
+// begin makes the request that net/http would make of the head.
+func (s *serving) begin(g *guardConn, h *head, target *url.URL) {
+	f := &g.fast
+	if f.remote == "" {
+		f.remote = g.RemoteAddr().String()
+		if secured, ok := g.Conn.(*tls.Conn); ok {
+			state := secured.ConnectionState()
+			f.tls = &state
+		}
+	}
+	s.request = http.Request{
+		Method: h.method, URL: target, Proto: "HTTP/1.1", ProtoMajor: 1, ProtoMinor: 1, Header: s.request.Header, Body: http.NoBody,
+		Host: h.host, RemoteAddr: f.remote, RequestURI: h.target, TLS: f.tls,
+	}
+	s.readHeader(h.text)
+	s.reply.begin(g, h.method == http.MethodHead)
+	if hsts := g.server.d.opts.HTTPS.HSTS; g.encrypted && hsts != "" {
+		s.reply.header["Strict-Transport-Security"] = []string{hsts}
+	}
+}
+
+// readHeader reads the lines of a checked head.
+func (s *serving) readHeader(text string) {
+	header := s.request.Header
+	for {
+		text = text[strings.IndexByte(text, '\n')+1:]
+		end := strings.IndexByte(text, '\r')
+		if end <= 0 {
+			break
+		}
+		name, value, _ := strings.Cut(text[:end], ":")
+		if name = http.CanonicalHeaderKey(name); name == "Host" {
+			continue
+		}
+		if there, ok := header[name]; ok {
+			header[name] = append(there, trimBlanks(value))
+			continue
+		}
+		s.values = append(s.values, trimBlanks(value))
+		last := len(s.values)
+		header[name] = s.values[last-1 : last : last]
+	}
+	// As net/http has it (RFC 9111 §5.4).
+	if pragma := header["Pragma"]; len(pragma) > 0 && pragma[0] == "no-cache" {
+		if _, told := header["Cache-Control"]; !told {
+			header["Cache-Control"] = []string{"no-cache"}
+		}
+	}
+}
+
+// end gives the memory back without what it holds of the request.
+func (s *serving) end() {
+	header := s.request.Header
+	clear(header)
+	s.request = http.Request{Header: header}
+	clear(s.values)
+	s.values = s.values[:0]
+	s.reply.end()
+	servings.Put(s)
+}
+
+// stayTime is how long a client is taken to stay. Most answers come sooner, and
+// watching costs a goroutine.
+const stayTime = 50 * time.Millisecond
+
+// absence notices that the client leaves while its request is being served. One
+// timer, set now and then, serves all requests of a connection.
+type absence struct {
+	mu    sync.Mutex
+	timer *time.Timer
+	// set says that the timer runs.
+	set   bool
+	began time.Time
+	// leave ends the request that is being served; nil when there is none.
+	leave context.CancelFunc
+	// reading is closed when nobody reads the connection for us any more; nil when
+	// nobody does.
+	reading chan struct{}
+}
+
+func (a *absence) begin(g *guardConn, leave context.CancelFunc) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.leave, a.began = leave, time.Now()
+	switch {
+	case a.set:
+	case a.timer == nil:
+		a.timer = time.AfterFunc(stayTime, func() { a.look(g) })
+	default:
+		a.timer.Reset(stayTime)
+	}
+	a.set = true
+}
+
+// look is called by the timer. When a request has been served for long, it reads
+// until the client sends or leaves, or the answer has ended.
+func (a *absence) look(g *guardConn) {
+	a.mu.Lock()
+	if served := time.Since(a.began); a.leave != nil && served < stayTime {
+		a.timer.Reset(stayTime - served)
+		a.mu.Unlock()
+		return
+	}
+	a.set = false
+	// A client that has sent the next request could only be seen to leave after it.
+	if a.leave == nil || g.start < g.end {
+		a.mu.Unlock()
+		return
+	}
+	leave, done := a.leave, make(chan struct{})
+	a.reading = done
+	g.limitRead(time.Time{})
+	a.mu.Unlock()
+	defer close(done)
+	g.room(firstBuffer)
+	n, err := g.Conn.Read(g.buf[g.end:])
+	g.end += n
+	if n == 0 && err != nil {
+		leave()
+	}
+}
+
+// leaveNow ends the request that is being served: its connection is closed.
+func (a *absence) leaveNow() {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.leave != nil {
+		a.leave()
+	}
+}
+
+// end gives the connection back to be read.
+func (a *absence) end(g *guardConn) {
+	a.mu.Lock()
+	reading := a.reading
+	a.leave, a.reading = nil, nil
+	a.mu.Unlock()
+	if reading == nil {
+		return
+	}
+	g.limitRead(past)
+	<-reading
+	g.limitRead(time.Time{})
+}
