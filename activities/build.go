@@ -62,6 +62,9 @@ func (a *Activities) reuseOutput(ctx context.Context, in models.StepInput, log *
 		log.Line("The output of the earlier build is not whole any more; building again.")
 		return models.BuildResult{}, a.Store.ForgetOutput(ctx, org, a.cacheKey(in.Sync.SourceDigest))
 	}
+	if err := a.Store.KeepOutput(ctx, in.Deployment.DeploymentID, in.Sync.CachedOutput); err != nil {
+		return models.BuildResult{}, err
+	}
 	line := fmt.Sprintf("Nothing changed since an earlier build: its output is used again (%s).", describe(set))
 	log.Line(line)
 	return buildResult(in.Sync.CachedOutput, set, true, line), nil
@@ -363,6 +366,10 @@ func (a *Activities) finish(ctx context.Context, in models.StepInput, set models
 	org := in.Deployment.OrgID
 	digest, err := a.writeFileSet(ctx, org, set)
 	if err != nil {
+		return models.BuildResult{}, err
+	}
+	// The cache may be given another build's output of the same source meanwhile.
+	if err := a.Store.KeepOutput(ctx, in.Deployment.DeploymentID, digest); err != nil {
 		return models.BuildResult{}, err
 	}
 	if err := a.Store.CacheOutput(ctx, org, a.cacheKey(in.Sync.SourceDigest), digest); err != nil {

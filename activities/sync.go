@@ -51,7 +51,16 @@ func (a *Activities) syncFiles(ctx context.Context, d models.DeploymentInput) (m
 	if err == nil && result.NeedsSandbox {
 		a.measures.cache("output", result.CachedOutput != "")
 	}
-	return result, err
+	return result, a.keepOutput(ctx, d.DeploymentID, result.CachedOutput, err)
+}
+
+// keepOutput has an output kept until the deployment that goes on with it has
+// ended, however long it waits or is parked.
+func (a *Activities) keepOutput(ctx context.Context, deploymentID, output string, err error) error {
+	if err != nil || output == "" {
+		return err
+	}
+	return a.Store.KeepOutput(ctx, deploymentID, output)
 }
 
 // syncRelease takes what a release was made of. The project's latest source
@@ -83,7 +92,7 @@ func (a *Activities) syncRelease(ctx context.Context, d models.DeploymentInput) 
 	if whole {
 		result.CachedOutput = release.OutputDigest
 	}
-	return result, err
+	return result, a.keepOutput(ctx, d.DeploymentID, result.CachedOutput, err)
 }
 
 func (a *Activities) describeSource(ctx context.Context, org, digest string, set models.FileSet) (models.SyncResult, error) {

@@ -6,8 +6,6 @@ import (
 	"fmt"
 	"strings"
 
-	"golang.org/x/sync/errgroup"
-
 	"github.com/slipwayhq/slipway/blob"
 	"github.com/slipwayhq/slipway/models"
 )
@@ -122,33 +120,29 @@ func checkPaths(list string, paths []string, maxBytes int) []FieldError {
 // findUploaded looks each file's blob up in the organization's store and says
 // which are not there.
 func (s *Server) findUploaded(ctx context.Context, scope string, files []FileReference) ([]models.File, error) {
-	found := make([]models.File, len(files))
-	problems := make([]string, len(files))
-	group, lookup := errgroup.WithContext(ctx)
-	group.SetLimit(storeConcurrency)
+	digests := make([]string, len(files))
 	for i, file := range files {
-		group.Go(func() error {
-			object, err := s.opts.Blobs.Stat(lookup, blob.Key{Scope: scope, Digest: file.SHA256})
-			switch {
-			case models.CodeOf(err) == models.CodeBlobNotFound && err != nil:
-				problems[i] = fmt.Sprintf("is missing: PUT /blobs/%s first", file.SHA256)
-			case err != nil:
-				return err
-			case object.Size > s.opts.Limits.FileBytes:
-				problems[i] = fmt.Sprintf("names %d bytes; a file may have %d", object.Size, s.opts.Limits.FileBytes)
-			}
-			found[i] = models.File{Path: file.Path, Digest: file.SHA256, Size: object.Size, Mode: file.Mode}
-			return nil
-		})
+		digests[i] = file.SHA256
 	}
-	if err := group.Wait(); err != nil {
+	objects, err := blob.Find(ctx, s.opts.Blobs, scope, digests)
+	if err != nil {
 		return nil, err
 	}
+	found := make([]models.File, len(files))
 	var fields []FieldError
-	for i, problem := range problems {
+	for i, file := range files {
+		object, there := objects[file.SHA256]
+		problem := ""
+		switch {
+		case !there:
+			problem = fmt.Sprintf("is missing: PUT /blobs/%s first", file.SHA256)
+		case object.Size > s.opts.Limits.FileBytes:
+			problem = fmt.Sprintf("names %d bytes; a file may have %d", object.Size, s.opts.Limits.FileBytes)
+		}
 		if problem != "" {
 			fields = append(fields, FieldError{Field: fmt.Sprintf("files[%d].sha256", i), In: "body", Message: problem})
 		}
+		found[i] = models.File{Path: file.Path, Digest: file.SHA256, Size: object.Size, Mode: file.Mode}
 	}
 	return found, invalid(fields)
 }

@@ -109,7 +109,13 @@ type Store interface {
 	// come or go meanwhile may or may not be seen.
 	List(ctx context.Context, scope, after string, fn func(Object) error) error
 
-	// Delete removes the object; a key that does not exist is a success.
+	// Strangers calls fn with the name of everything in the scope's folder that is
+	// no object, and so is none of ours: List passes over it. It stops at fn's first
+	// error and returns it as it is.
+	Strangers(ctx context.Context, scope string, fn func(name string) error) error
+
+	// Delete removes the object; a key that does not exist is a success. Nothing but
+	// the collection of what is unreferred deletes: see package collect.
 	Delete(ctx context.Context, key Key) error
 
 	// Ping proves with a small write and read, in at most a few seconds, that the

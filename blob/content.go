@@ -10,8 +10,6 @@ import (
 	"hash"
 	"io"
 
-	"golang.org/x/sync/errgroup"
-
 	"github.com/slipwayhq/slipway/models"
 )
 
@@ -56,51 +54,6 @@ func ReadAll(ctx context.Context, store Store, key Key, max int64) ([]byte, erro
 		return nil, fmt.Errorf("read object %s: %w", key, err)
 	}
 	return content.Bytes(), nil
-}
-
-// missingConcurrency bounds the requests one call of Missing has in flight; at a
-// usual 20 ms a request, 5,000 digests take about three seconds.
-const missingConcurrency = 32
-
-// Missing returns those of digests that the scope does not hold, each once, in
-// the order given. A malformed digest is CodeValidation.
-func Missing(ctx context.Context, store Store, scope string, digests []string) ([]string, error) {
-	unique := make([]string, 0, len(digests))
-	seen := make(map[string]bool, len(digests))
-	for i, digest := range digests {
-		if err := (Key{Scope: scope, Digest: digest}).Validate(); err != nil {
-			return nil, fmt.Errorf("digest %d: %w", i, err)
-		}
-		if !seen[digest] {
-			seen[digest] = true
-			unique = append(unique, digest)
-		}
-	}
-
-	absent := make([]bool, len(unique))
-	group, ctx := errgroup.WithContext(ctx)
-	group.SetLimit(missingConcurrency)
-	for i, digest := range unique {
-		group.Go(func() error {
-			_, err := store.Stat(ctx, Key{Scope: scope, Digest: digest})
-			if models.CodeOf(err) == models.CodeBlobNotFound {
-				absent[i] = true
-				return nil
-			}
-			return err
-		})
-	}
-	if err := group.Wait(); err != nil {
-		return nil, err
-	}
-
-	missing := make([]string, 0)
-	for i, digest := range unique {
-		if absent[i] {
-			missing = append(missing, digest)
-		}
-	}
-	return missing, nil
 }
 
 // verifiedReader turns the end of the stream into an error unless the digest holds.

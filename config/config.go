@@ -40,6 +40,7 @@ type Config struct {
 	Domains  Domains
 	Edge     Edge
 	Deploy   Deploy
+	Collect  Collect
 	Sandbox  Sandbox
 	Dev      Dev
 	Auth     Auth
@@ -204,6 +205,19 @@ type Deploy struct {
 
 // MaxTimeout is MaxTimeoutMS as a duration.
 func (d Deploy) MaxTimeout() time.Duration { return time.Duration(d.MaxTimeoutMS) * time.Millisecond }
+
+// Collect says when objects in blob storage that nothing refers to are deleted.
+type Collect struct {
+	// Every is how often each organization's are looked at; 0 is never.
+	Every time.Duration `env:"SLIPWAY_COLLECT_EVERY" envDefault:"24h"`
+	// Grace is how long an object has to be unreferred.
+	Grace time.Duration `env:"SLIPWAY_COLLECT_GRACE" envDefault:"24h"`
+	// DryRun only says, in the log, what would be deleted.
+	DryRun bool `env:"SLIPWAY_COLLECT_DRY_RUN" envDefault:"false"`
+}
+
+// minCollectGrace is above what any request may take, twice.
+const minCollectGrace = time.Hour
 
 // Sandbox holds the settings of builds of untrusted code.
 type Sandbox struct {
@@ -406,6 +420,14 @@ func (c Config) check() error {
 	}
 	if c.API.MaxBody < 1024 || c.API.MaxFile < 1 || c.API.MaxFiles < 1 || c.API.MaxPath < 1 {
 		bad("SLIPWAY_MAX_BODY_BYTES, SLIPWAY_MAX_FILE_BYTES, SLIPWAY_MAX_FILES and SLIPWAY_MAX_PATH_BYTES must be positive")
+	}
+	// Half of the grace is what everybody has to refer to an object; a build's output
+	// is referred to when the build has ended.
+	if least := max(minCollectGrace, 4*c.Deploy.MaxTimeout()); c.Collect.Every > 0 && c.Collect.Grace < least {
+		bad("SLIPWAY_COLLECT_GRACE must be at least %s, which is an hour and four times MAX_DEPLOYMENT_TIMEOUT (it is %s)", least, c.Collect.Grace)
+	}
+	if c.Collect.Every < 0 {
+		bad("SLIPWAY_COLLECT_EVERY must not be negative (it is %s); 0 turns it off", c.Collect.Every)
 	}
 	c.checkAccounts(bad)
 	if len(wrong) > 0 {

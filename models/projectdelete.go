@@ -39,7 +39,8 @@ func unfinishedOf(tx *gorm.DB, projectID string) (UnfinishedWork, error) {
 // logs and notices, variables, rollouts, key-value namespaces that no other
 // project can name, what its workers said, and the tokens limited to it. Its
 // addresses stop answering at once; its worker name stays the organization's for
-// a while. Objects in blob storage stay: they are shared by content.
+// a while. Objects in blob storage are shared by content: those that nothing refers
+// to any more are collected later.
 //
 // It returns what was under way, whose workflows find the project gone when they
 // next look. versions are as with ChangeProject. CodeProjectNotFound when there is

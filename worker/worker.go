@@ -17,6 +17,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/slipwayhq/slipway/activities"
+	"github.com/slipwayhq/slipway/collect"
 	"github.com/slipwayhq/slipway/models"
 	"github.com/slipwayhq/slipway/workflows"
 )
@@ -33,7 +34,9 @@ type Options struct {
 	// DomainTimeout is how long a custom domain may take to become active.
 	DomainTimeout  time.Duration
 	ReconcileEvery time.Duration
-	Log            logrus.FieldLogger
+	// Collector deletes objects that nothing refers to; nil leaves them.
+	Collector *collect.Collector
+	Log       logrus.FieldLogger
 	// Interceptors surround workflows and steps, outside of those that every step has.
 	Interceptors []interceptor.WorkerInterceptor
 	// Started, when set, is called once all task queues are polled.
@@ -42,6 +45,9 @@ type Options struct {
 
 // stopTimeout is how long running steps may go on after a stop was asked for.
 const stopTimeout = 5 * time.Second
+
+// collectPoll is how often it is seen whether an organization's objects are due.
+const collectPoll = time.Minute
 
 // Run polls until ctx ends, then lets running steps finish for a moment. Steps
 // cut short run again elsewhere.
@@ -81,6 +87,11 @@ func Run(ctx context.Context, opts Options) error {
 	group.Go(func() error {
 		return every(ctx, sweepDeliveriesEvery, opts.Log, "sweep deliveries", post.sweepDeliveries)
 	})
+	if opts.Collector != nil {
+		group.Go(func() error {
+			return every(ctx, collectPoll, opts.Log, "collect unreferred blobs", opts.Collector.Due)
+		})
+	}
 	if opts.Builds > 0 {
 		group.Go(func() error { return every(ctx, time.Minute, opts.Log, "sweep", opts.Activities.Sweep) })
 	}

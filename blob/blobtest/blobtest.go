@@ -54,15 +54,16 @@ func Unavailable(t *testing.T, store blob.Store, key blob.Key) {
 	t.Helper()
 	ctx := t.Context()
 	for method, call := range map[string]func() error{
-		"Put":      func() error { _, err := blob.PutBytes(ctx, store, key.Scope, []byte("x")); return err },
-		"PutLarge": func() error { _, err := blob.PutBytes(ctx, store, key.Scope, random(largeSize)); return err },
-		"Get":      func() error { return discard(store.Get(ctx, key)) },
-		"GetRange": func() error { return discard(store.GetRange(ctx, key, 1, 1)) },
-		"Stat":     func() error { _, err := store.Stat(ctx, key); return err },
-		"List":     func() error { return store.List(ctx, key.Scope, "", func(blob.Object) error { return nil }) },
-		"Delete":   func() error { return store.Delete(ctx, key) },
-		"Ping":     func() error { return store.Ping(ctx) },
-		"Missing":  func() error { _, err := blob.Missing(ctx, store, key.Scope, []string{key.Digest}); return err },
+		"Put":       func() error { _, err := blob.PutBytes(ctx, store, key.Scope, []byte("x")); return err },
+		"PutLarge":  func() error { _, err := blob.PutBytes(ctx, store, key.Scope, random(largeSize)); return err },
+		"Get":       func() error { return discard(store.Get(ctx, key)) },
+		"GetRange":  func() error { return discard(store.GetRange(ctx, key, 1, 1)) },
+		"Stat":      func() error { _, err := store.Stat(ctx, key); return err },
+		"List":      func() error { return store.List(ctx, key.Scope, "", func(blob.Object) error { return nil }) },
+		"Strangers": func() error { return store.Strangers(ctx, key.Scope, func(string) error { return nil }) },
+		"Delete":    func() error { return store.Delete(ctx, key) },
+		"Ping":      func() error { return store.Ping(ctx) },
+		"Missing":   func() error { _, err := blob.Missing(ctx, store, key.Scope, []string{key.Digest}); return err },
 	} {
 		t.Run(method, func(t *testing.T) {
 			began := time.Now()

@@ -111,6 +111,9 @@ func testList(t *testing.T, store blob.Store, scope string) {
 	assert.Empty(t, list(strings.Repeat("f", 64)))
 	assert.Equal(t, want, list(strings.Repeat("0", 64)))
 
+	require.NoError(t, store.Strangers(ctx, scope, func(name string) error { return errors.New("not a stranger: " + name) }))
+	requireCode(t, models.CodeValidation, store.Strangers(ctx, "../x", nil))
+
 	stop := errors.New("enough")
 	seen := 0
 	err = store.List(ctx, scope, "", func(blob.Object) error {

@@ -142,7 +142,7 @@ func (s *Store) List(ctx context.Context, scope, after string, fn func(blob.Obje
 		}
 		for _, entry := range entries {
 			key := blob.Key{Scope: scope, Digest: entry.Name()}
-			if key.Validate() != nil || key.Digest <= after || !strings.HasPrefix(key.Digest, shard.Name()) {
+			if !entry.Type().IsRegular() || key.Validate() != nil || key.Digest <= after || !strings.HasPrefix(key.Digest, shard.Name()) {
 				continue
 			}
 			object, err := s.Stat(ctx, key)
@@ -154,6 +154,41 @@ func (s *Store) List(ctx context.Context, scope, after string, fn func(blob.Obje
 			}
 			if err := fn(object); err != nil {
 				return err
+			}
+		}
+	}
+	return nil
+}
+
+// Strangers walks the scope's folders as List does.
+func (s *Store) Strangers(ctx context.Context, scope string, fn func(name string) error) error {
+	if err := blob.ValidateScope(scope); err != nil {
+		return err
+	}
+	shards, err := s.readDir(scope)
+	if err != nil {
+		return err
+	}
+	for _, shard := range shards {
+		if err := ctx.Err(); err != nil {
+			return err
+		}
+		name := scope + "/" + shard.Name()
+		if !shard.IsDir() || len(shard.Name()) != 2 || blob.ValidateDigest(strings.Repeat(shard.Name(), blob.DigestLength/2)) != nil {
+			if err := fn(name); err != nil {
+				return err
+			}
+			continue
+		}
+		entries, err := s.readDir(filepath.Join(scope, shard.Name()))
+		if err != nil {
+			return err
+		}
+		for _, entry := range entries {
+			if !entry.Type().IsRegular() || blob.ValidateDigest(entry.Name()) != nil || !strings.HasPrefix(entry.Name(), shard.Name()) {
+				if err := fn(name + "/" + entry.Name()); err != nil {
+					return err
+				}
 			}
 		}
 	}

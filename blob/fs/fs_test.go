@@ -162,6 +162,12 @@ func TestList_ignoresWhatIsNotAnObject(t *testing.T) {
 		}))
 		assert.Equal(t, []blob.Key{key}, seen)
 	}
+	var strangers []string
+	require.NoError(t, store.Strangers(t.Context(), "org", func(name string) error {
+		strangers = append(strangers, name)
+		return nil
+	}))
+	assert.ElementsMatch(t, []string{"org/README", "org/a", "org/" + key.Digest[:2] + "/lost+found", "org/zz"}, strangers)
 }
 
 func TestOpen_givesASeekableFile(t *testing.T) {

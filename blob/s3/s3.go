@@ -130,22 +130,45 @@ func (s *Store) List(ctx context.Context, scope, after string, fn func(blob.Obje
 	if err := blob.ValidateList(scope, after); err != nil {
 		return err
 	}
-	folder := s.prefix + scope + "/"
 	startAfter := ""
 	if after != "" {
 		startAfter = s.name(blob.Key{Scope: scope, Digest: after})
 	}
+	return s.walk(ctx, scope, startAfter, func(key blob.Key, entry minio.ObjectInfo) error {
+		if key.Digest == "" {
+			return nil
+		}
+		return fn(blob.Object{Key: key, Size: entry.Size, ModTime: entry.LastModified})
+	})
+}
+
+// Strangers reads the bucket's listing as List does.
+func (s *Store) Strangers(ctx context.Context, scope string, fn func(name string) error) error {
+	if err := blob.ValidateScope(scope); err != nil {
+		return err
+	}
+	return s.walk(ctx, scope, "", func(key blob.Key, entry minio.ObjectInfo) error {
+		if key.Digest != "" {
+			return nil
+		}
+		return fn(strings.TrimPrefix(entry.Key, s.prefix))
+	})
+}
+
+// walk calls fn for everything in the scope's folder after a name, with the zero
+// key for what is not ours.
+func (s *Store) walk(ctx context.Context, scope, startAfter string, fn func(blob.Key, minio.ObjectInfo) error) error {
 	for {
-		page, err := s.page(ctx, folder, startAfter)
+		page, err := s.page(ctx, s.prefix+scope+"/", startAfter)
 		if err != nil {
 			return fault(ctx, err)
 		}
 		for _, entry := range page {
 			key := blob.Key{Scope: scope, Digest: path.Base(entry.Key)}
 			if key.Validate() != nil || s.name(key) != entry.Key {
-				continue // not ours
+				key = blob.Key{}
 			}
-			if err := fn(blob.Object{Key: key, Size: entry.Size, ModTime: entry.LastModified}); err != nil {
+			if err := fn(key, entry); err != nil {
 				return err
 			}
 		}

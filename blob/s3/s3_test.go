@@ -2,6 +2,7 @@ package s3_test
 
 import (
 	"net"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -52,6 +53,30 @@ func TestStore_sharesABucketByPrefix(t *testing.T) {
 		_, err = rawClient(t, server).StatObject(ctx, s3test.Bucket, name+"org/"+key.Digest[:2]+"/"+key.Digest, minio.StatObjectOptions{})
 		require.NoError(t, err, "the documented name")
 	}
+}
+
+func TestStrangers_areNamedAndNotListed(t *testing.T) {
+	server := s3test.Start(t)
+	opts := server.Options()
+	opts.Prefix = "slipway"
+	store := open(t, opts)
+	key, err := blob.PutBytes(t.Context(), store, "org", []byte("object"))
+	require.NoError(t, err)
+	strange := []string{"org/README", "org/" + key.Digest[:2] + "/" + key.Digest + ".bak", "org/zz/" + key.Digest}
+	for _, name := range strange {
+		_, err := rawClient(t, server).PutObject(t.Context(), s3test.Bucket, "slipway/"+name, strings.NewReader("not ours"), 8, minio.PutObjectOptions{})
+		require.NoError(t, err)
+	}
+	var seen []string
+	require.NoError(t, store.Strangers(t.Context(), "org", func(name string) error {
+		seen = append(seen, name)
+		return nil
+	}))
+	assert.ElementsMatch(t, strange, seen)
+	require.NoError(t, store.List(t.Context(), "org", "", func(object blob.Object) error {
+		assert.Equal(t, key, object.Key)
+		return nil
+	}))
 }
 
 func TestStore_isUnavailableWhileTheServerIsDown(t *testing.T) {

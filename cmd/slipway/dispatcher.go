@@ -29,8 +29,8 @@ func (p *platform) newDispatcher(workers edge.Workers, https dispatcher.HTTPS, h
 	return dispatcher.New(dispatcher.Options{
 		Domain: c.Dispatch.Domain, OwnHosts: c.Dispatch.OwnHosts, Reserved: c.Dispatch.ReservedNames(), Namespace: c.Dispatch.Namespace,
 		Version: version, Environment: c.Environment,
-		Routes: p.store, Invalidations: heard, Presence: p.store, Counts: p.store, Blobs: p.blobs, Workers: workers, HTTPS: https,
-		Database: p.store, Storage: p.blobs, Auth: people.Handler(), Log: p.log,
+		Routes: p.store, Invalidations: heard, Presence: p.store, Counts: p.store, Blobs: p.served, Workers: workers, HTTPS: https,
+		Database: p.store, Storage: p.served, Auth: people.Handler(), Log: p.log,
 		Limits: dispatcher.Limits{
 			CacheBytes: c.Dispatch.CacheBytes, HeaderBytes: c.Dispatch.MaxHeader, RequestBytes: c.Dispatch.MaxBody,
 			ClientConnections: clientConnections(c.Dispatch.ClientConnections), AnswerTimeout: c.Edge.RequestTimeout,

@@ -73,7 +73,7 @@ func (p *platform) startEdge(ctx context.Context) (*edgeHost, error) {
 	queries := max(1, c.Postgres.MaxConns/2)
 	keys := kv.New(kv.Options{Store: p.store, MaxQueries: queries, MaxQueriesPerOrganization: max(1, queries*2/5), Log: p.log})
 	h.Host, err = edge.New(edge.Options{
-		Services: h.services, Workerd: tools.Tool("workerd"), StateDir: filepath.Join(state, "host"), Blobs: p.blobs,
+		Services: h.services, Workerd: tools.Tool("workerd"), StateDir: filepath.Join(state, "host"), Blobs: p.served,
 		Assets: h, Environment: p.variables(),
 		KV:       keys.Handler,
 		Outbound: func(r edge.Release) http.Handler { return h.proxy.Handler(r.OrganizationID, r.ID) },

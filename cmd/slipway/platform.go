@@ -23,11 +23,13 @@ import (
 
 // platform is what every role stands on: rows, objects and the queue.
 type platform struct {
-	config   config.Config
-	log      *logrus.Logger
-	store    *models.Store
-	key      *seal.Key
+	config config.Config
+	log    *logrus.Logger
+	store  *models.Store
+	key    *seal.Key
+	// blobs are for whoever refers to them, served for whoever reads what rows name.
 	blobs    blob.Store
+	served   blob.Store
 	temporal client.Client
 	metrics  *metrics.Registry
 	tracing  *tracing.Tracing
@@ -64,10 +66,11 @@ func openPlatform(ctx context.Context, c config.Config, log *logrus.Logger) (*pl
 		p.close()
 		return nil, err
 	}
-	if p.blobs, err = openBlobs(ctx, c); err != nil {
+	if p.served, err = openBlobs(ctx, c); err != nil {
 		p.close()
 		return nil, err
 	}
+	p.blobs = blob.Hold(p.served, store)
 	traced, err := traces.Client()
 	if err != nil {
 		p.close()

@@ -140,7 +140,7 @@ func (p *platform) serveWorker(ctx context.Context, started func()) error {
 	}
 	return worker.Run(ctx, worker.Options{
 		Temporal: p.temporal, Store: p.store, Activities: steps, Queue: c.Temporal.Queue, BuildQueue: c.Temporal.BuildQueue(),
-		Builds: c.Deploy.MaxConcurrent, DomainTimeout: c.Domains.VerifyTimeout, ReconcileEvery: c.Deploy.ReconcileEvery, Log: p.log, Started: started, Interceptors: traced,
+		Builds: c.Deploy.MaxConcurrent, DomainTimeout: c.Domains.VerifyTimeout, ReconcileEvery: c.Deploy.ReconcileEvery, Collector: p.collector(), Log: p.log, Started: started, Interceptors: traced,
 	})
 }
 

@@ -61,6 +61,7 @@ storage and POSTGRES_URL. Run as many as you like.`,
 			}),
 		bootstrapCommand(),
 		quotaCommand(),
+		collectCommand(),
 		devCommand(),
 	}
 }
