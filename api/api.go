@@ -52,6 +52,10 @@ type Limits struct {
 	// DeviceInterval is how often a program may ask whether it was confirmed; 5
 	// seconds.
 	DeviceInterval time.Duration
+	// ClientConnections bounds the connections of one client address, an IPv6
+	// client's /64 network counting as one, and the requests of one behind a trusted
+	// proxy; 1,024. Negative is no bound.
+	ClientConnections int
 }
 
 func (l Limits) withDefaults() Limits {
@@ -78,6 +82,9 @@ func (l Limits) withDefaults() Limits {
 	}
 	if l.DeviceInterval <= 0 {
 		l.DeviceInterval = 5 * time.Second
+	}
+	if l.ClientConnections == 0 {
+		l.ClientConnections = 1024
 	}
 	return l
 }
@@ -171,6 +178,8 @@ type Server struct {
 	origins  *auth.Origins
 	limiters limiters
 	statuses statuses
+	// connections counts what each client has open.
+	connections *clientaddr.Connections
 	// closing is closed when Serve begins to shut down, which ends log streams.
 	closing   chan struct{}
 	closeOnce sync.Once
@@ -205,6 +214,7 @@ func New(opts Options) (*Server, error) {
 	s.watchers = streams{open: map[string]int{}, most: maxEventStreams, refusal: "The organization is watched by %d clients, as many as may at a time."}
 	s.changes = newChangeHub(opts.Store, opts.Log)
 	s.limiters = newLimiters(opts.Store)
+	s.connections = clientaddr.NewConnections(opts.Limits.ClientConnections)
 	s.measures = newMeasures(opts.Metrics)
 	s.engine = s.newEngine()
 	s.api = humagin.New(s.engine, s.config())
@@ -258,7 +268,7 @@ func (s *Server) newEngine() *gin.Engine {
 	engine.RedirectFixedPath = false
 	engine.HandleMethodNotAllowed = true
 	engine.ContextWithFallback = true
-	engine.Use(s.requestID, s.observe, s.addresses, s.accessLog, s.recovery, s.headers, s.deadlines, s.cors, s.limitAddress)
+	engine.Use(s.requestID, s.observe, s.addresses, s.accessLog, s.recovery, s.headers, s.deadlines, s.cors, s.boundRequests, s.limitAddress)
 	engine.NoRoute(func(c *gin.Context) {
 		s.writeError(c, models.Errorf(models.CodeNotFound, "There is no such route. GET / lists them."))
 	})
@@ -299,7 +309,7 @@ func (s *Server) Serve(ctx context.Context, l net.Listener) error {
 		// Bodies and answers have deadlines of their own: see deadlines.
 	}
 	done := make(chan error, 1)
-	go func() { done <- server.Serve(l) }()
+	go func() { done <- server.Serve(&boundedListener{Listener: l, server: s}) }()
 	select {
 	case err := <-done:
 		return err

@@ -29,7 +29,7 @@ func New(trusted []netip.Prefix) Finder { return Finder{slices.Clone(trusted)} }
 // IPv6 form. It is the zero Addr when the connection has none, as on a Unix socket.
 func (f Finder) Of(r *http.Request) netip.Addr {
 	client := parse(r.RemoteAddr)
-	if len(f.trusted) == 0 || !f.trusts(client) {
+	if !f.Trusts(client) {
 		return client
 	}
 	hops := 0
@@ -44,7 +44,7 @@ func (f Finder) Of(r *http.Request) netip.Addr {
 				return client
 			}
 			client = next
-			if !f.trusts(client) {
+			if !f.Trusts(client) {
 				return client
 			}
 		}
@@ -57,7 +57,14 @@ func (f Finder) In(r *http.Request) *http.Request {
 	return r.WithContext(With(r.Context(), f.Of(r)))
 }
 
-func (f Finder) trusts(a netip.Addr) bool {
+// Proxied says whether a request came through a trusted proxy, so that the
+// connection is not its client's own.
+func (f Finder) Proxied(r *http.Request) bool {
+	return f.Trusts(parse(r.RemoteAddr)) && !f.Trusts(f.Of(r))
+}
+
+// Trusts says whether the address is a trusted proxy's.
+func (f Finder) Trusts(a netip.Addr) bool {
 	return slices.ContainsFunc(f.trusted, func(p netip.Prefix) bool { return p.Contains(a) })
 }
 

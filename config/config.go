@@ -93,6 +93,8 @@ type API struct {
 	MaxFile      int64    `env:"SLIPWAY_MAX_FILE_BYTES" envDefault:"5242880"`
 	MaxPath      int      `env:"SLIPWAY_MAX_PATH_BYTES" envDefault:"255"`
 	AllowOrigins []string `env:"SLIPWAY_CORS_ORIGINS"`
+	// ClientConnections is what one client address may have open; 0 is no bound.
+	ClientConnections int `env:"SLIPWAY_MAX_CLIENT_CONNECTIONS" envDefault:"1024"`
 }
 
 // Dispatch holds the dispatcher's settings.
@@ -417,6 +419,9 @@ func (c Config) check() error {
 	}
 	if (c.TLS.CertFile == "") != (c.TLS.KeyFile == "") {
 		bad("DISPATCH_TLS_CERT_FILE and DISPATCH_TLS_KEY_FILE belong together: set both or neither")
+	}
+	if c.API.ClientConnections < 0 {
+		bad("SLIPWAY_MAX_CLIENT_CONNECTIONS must not be negative; 0 is no bound (it is %d)", c.API.ClientConnections)
 	}
 	if c.API.MaxBody < 1024 || c.API.MaxFile < 1 || c.API.MaxFiles < 1 || c.API.MaxPath < 1 {
 		bad("SLIPWAY_MAX_BODY_BYTES, SLIPWAY_MAX_FILE_BYTES, SLIPWAY_MAX_FILES and SLIPWAY_MAX_PATH_BYTES must be positive")

@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"github.com/sirupsen/logrus"
+
+	"github.com/slipwayhq/slipway/clientaddr"
 )
 
 // Server answers connections for a dispatcher: HTTP/1.1 through a guard that
@@ -27,15 +29,16 @@ type Server struct {
 	hard  atomic.Bool
 	dates dates
 
-	mu      sync.Mutex
-	guards  map[*guardConn]struct{}
-	clients map[string]int
+	clients *clientaddr.Connections
+
+	mu     sync.Mutex
+	guards map[*guardConn]struct{}
 }
 
 // Server makes a server for this dispatcher. The caller listens, serves and
 // shuts it down.
 func (d *Dispatcher) Server() *Server {
-	s := &Server{d: d, limits: d.opts.Limits, guards: make(map[*guardConn]struct{}), clients: make(map[string]int)}
+	s := &Server{d: d, limits: d.opts.Limits, guards: make(map[*guardConn]struct{}), clients: clientaddr.NewConnections(d.opts.Limits.ClientConnections)}
 	d.serversMu.Lock()
 	d.servers = append(d.servers, s)
 	d.serversMu.Unlock()
@@ -170,41 +173,7 @@ func connectionState(conn net.Conn, state http.ConnState) {
 // admit counts a connection against its client's address. Not ok means that the
 // address has all it may have.
 func (s *Server) admit(conn net.Conn) (release func(), ok bool) {
-	client := clientNetwork(conn.RemoteAddr())
-	if client == "" || s.limits.ClientConnections < 0 {
-		return func() {}, true
-	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.clients[client] >= s.limits.ClientConnections {
-		return nil, false
-	}
-	s.clients[client]++
-	return sync.OnceFunc(func() {
-		s.mu.Lock()
-		defer s.mu.Unlock()
-		if s.clients[client]--; s.clients[client] == 0 {
-			delete(s.clients, client)
-		}
-	}), true
-}
-
-// clientNetwork is the address, or the /64 network of an IPv6 address, since
-// whoever has one of those has all of it. It is "" for what has no address.
-func clientNetwork(addr net.Addr) string {
-	tcp, ok := addr.(*net.TCPAddr)
-	if !ok {
-		return ""
-	}
-	ip := tcp.AddrPort().Addr().Unmap()
-	if ip.Is4() {
-		return ip.String()
-	}
-	network, err := ip.WithZone("").Prefix(64)
-	if err != nil {
-		return ""
-	}
-	return network.String()
+	return s.clients.Take(clientaddr.Peer(conn))
 }
 
 // serverLog takes what net/http has to say: mostly clients that broke off,

@@ -41,7 +41,7 @@ func (p *platform) newDispatcher(workers edge.Workers, https dispatcher.HTTPS, h
 	})
 }
 
-// clientConnections is the setting as the dispatcher takes it, where 0 asks for
+// clientConnections is the setting as the services take it, where 0 asks for
 // the default and a negative number for no bound.
 func clientConnections(setting int) int {
 	if setting == 0 {

@@ -53,7 +53,7 @@ func (p *platform) newAPI() (*api.Server, error) {
 		BuildQueue:  c.Temporal.BuildQueue(), ActiveTimeout: c.Deploy.MaxTimeout(), ParkTimeout: c.Deploy.ParkTimeout,
 		SiteURL: c.Dispatch.SiteURL, Domain: c.Dispatch.Domain, Reserved: c.Dispatch.ReservedNames(), Origins: c.Origins(),
 		Addresses: clientaddr.New(c.Auth.TrustedProxies), Rates: rates(c),
-		Limits: api.Limits{BodyBytes: c.API.MaxBody, Files: c.API.MaxFiles, FileBytes: c.API.MaxFile, PathBytes: c.API.MaxPath},
+		Limits: api.Limits{BodyBytes: c.API.MaxBody, Files: c.API.MaxFiles, FileBytes: c.API.MaxFile, PathBytes: c.API.MaxPath, ClientConnections: clientConnections(c.API.ClientConnections)},
 	})
 }
 
