@@ -236,6 +236,10 @@ func (h *Host) openSlowly(ctx context.Context, r Release) (*Lease, error) {
 	return nil, busy(time.Second, "The worker is being stopped; try again in a moment.")
 }
 
+// verdictTime is how long it may take to say why a start that had all its time
+// failed. Who has waited so long is told the reason, not that it is still starting.
+const verdictTime = 2 * time.Second
+
 // ready waits for a release's worker.
 func (h *Host) ready(ctx context.Context, r Release) (*worker, error) {
 	h.mu.Lock()
@@ -244,7 +248,7 @@ func (h *Host) ready(ctx context.Context, r Release) (*worker, error) {
 	if w != nil || err != nil {
 		return w, err
 	}
-	timer := time.NewTimer(h.limits.StartTimeout)
+	timer := time.NewTimer(h.limits.StartTimeout + verdictTime)
 	defer timer.Stop()
 	select {
 	case <-s.done:

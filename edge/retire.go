@@ -323,14 +323,14 @@ type StartError struct {
 }
 
 // startTimeout is the error of a worker that did not listen in time. One that
-// computes is at fault itself.
-func (w *worker) startTimeout(limit time.Duration, ctx context.Context) error {
+// computed for a tenth of it is at fault itself: others need far less.
+func (w *worker) startTimeout(limit, computed time.Duration) error {
 	if w.host.lifetime.Err() != nil {
 		return busy(5*time.Second, "The edge host is being stopped.")
 	}
 	message := fmt.Sprintf("it was not ready after %s", limit)
 	w.journal.system("error", "worker did not start: "+message)
-	if usage, err := w.service.Usage(); err == nil && usage.CPU > limit/4 {
+	if computed > limit/10 {
 		return models.Errorf(models.CodeWorkerStart, "The worker did not start: %s of computing.", message)
 	}
 	return busy(2*time.Second, "The worker did not start: %s.", message)

@@ -117,9 +117,10 @@ func (h *Host) launch(ctx context.Context, r Release, sequence uint64, victims [
 	case <-w.done:
 		return nil, w.startFailure()
 	case <-ctx.Done():
+		usage, _ := w.service.Usage() // which is nothing any more when it has ended
 		h.kill(w, ending{outcome: outcomeStopped, message: "it did not start in time", quiet: true})
 		<-w.done
-		return nil, w.startTimeout(h.limits.StartTimeout, ctx)
+		return nil, w.startTimeout(h.limits.StartTimeout, usage.CPU)
 	}
 }
 
