@@ -10,7 +10,6 @@ import (
 
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/danielgtaylor/huma/v2/adapters/humagin"
-	"github.com/sirupsen/logrus"
 
 	"github.com/slipwayhq/slipway/clientaddr"
 	"github.com/slipwayhq/slipway/models"
@@ -82,14 +81,7 @@ func (s *Server) appendAudit(ctx context.Context, entry models.AuditEntry) {
 	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), auditTimeout)
 	defer cancel()
 	if err := s.opts.Store.AppendAudit(ctx, entry); err != nil {
-		organization := ""
-		if entry.OrganizationID != nil {
-			organization = *entry.OrganizationID
-		}
-		s.logOf(ctx).WithError(err).WithFields(logrus.Fields{
-			"organization": organization, "user": entry.UserID, "token": entry.TokenID, "session": entry.SessionID, "action": entry.Action,
-			"outcome": entry.Outcome, "audit_code": entry.Code, "targets": entry.Targets, "address": entry.Address, "user_agent": entry.UserAgent,
-		}).Error("an entry of the audit log could not be written; this line is what there is of it")
+		s.logOf(ctx).WithError(err).WithFields(entry.Fields()).Error("an entry of the audit log could not be written; this line is what there is of it")
 	}
 }
 

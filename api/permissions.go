@@ -111,6 +111,9 @@ var permissions = map[string]access{
 
 	"list-audit":   inspecting,
 	"export-audit": inspecting,
+	// From where somebody signs in is nobody else's business, and no token's.
+	"list-own-audit":   oneself,
+	"export-own-audit": oneself,
 
 	"list-members":  looking,
 	"change-member": governing,

@@ -33,6 +33,8 @@ var expected = map[string]string{
 	"create-organization":  "person",
 	"list-own-invitations": "person",
 	"accept-invitation":    "person",
+	"list-own-audit":       "person",
+	"export-own-audit":     "person",
 	"get-device":           "person",
 	"approve-device":       "person",
 	"deny-device":          "person",

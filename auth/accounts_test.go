@@ -92,14 +92,13 @@ func TestSignUp_thatIsConfirmedTellsNobodyWhoHasAnAccount(t *testing.T) {
 	var fresh, taken signedUp
 	require.EqualValues(t, 1, s.cost(func() { fresh = shape(b.post("sign-up/email", body(goodPassword))) }))
 	require.Nil(t, b.me())
-	// There is no account before the link was followed.
+	// There is no account before the link was followed and the password shown.
 	require.Equal(t, "INVALID_EMAIL_OR_PASSWORD", b.signIn("ada@example.com", goodPassword).code(t))
 
-	link := s.linkIn(s.lettersTo("ada@example.com")[0])
-	require.Equal(t, "/app/hello", b.arrive(link))
+	onward := b.follow(s.linkIn(s.lettersTo("ada@example.com")[0]))
+	require.Equal(t, "/app/hello", onward.Get("callbackURL"))
 	require.Nil(t, b.me(), "a link signs nobody in")
-	require.Equal(t, "/app/hello?error=INVALID_TOKEN", b.arrive(link))
-	require.Equal(t, http.StatusOK, b.signIn("ada@example.com", goodPassword).StatusCode)
+	require.Equal(t, http.StatusOK, b.confirm("ada@example.com", goodPassword, onward.Get("confirmationToken")).StatusCode)
 	require.True(t, b.me().User.EmailVerified)
 
 	// An address that has an account is answered alike, and its person is told.

@@ -98,10 +98,10 @@ type Auth struct {
 	addresses clientaddr.Finder
 	passwords *passwords
 	routes    map[string]route
-	// letters are sent apart from the answer, which must not take longer when
-	// there is one; Close waits for them.
-	letters sync.WaitGroup
-	sending chan struct{}
+	// Letters and what strangers try are worked on apart from the answer, which must
+	// not take longer when there is an account; Close waits for them.
+	working            sync.WaitGroup
+	sending, recording chan struct{}
 }
 
 // handler answers a request, or says with which error it is to be answered.
@@ -144,14 +144,15 @@ func New(opts Options) (*Auth, error) {
 	}
 	a := &Auth{
 		opts: opts, store: opts.Store, log: opts.Log, secret: []byte(opts.Secret), secure: app.Scheme == "https",
-		protect: protect, origins: trusted, passwords: hashing, addresses: clientaddr.New(opts.TrustedProxies), sending: make(chan struct{}, maxLetters),
+		protect: protect, origins: trusted, passwords: hashing, addresses: clientaddr.New(opts.TrustedProxies),
+		sending: make(chan struct{}, maxLetters), recording: make(chan struct{}, maxRecords),
 	}
 	a.routes = a.table()
 	return a, nil
 }
 
-// Close waits for letters that are still being sent.
-func (a *Auth) Close() { a.letters.Wait() }
+// Close waits for letters that are still being sent, and entries being written.
+func (a *Auth) Close() { a.working.Wait() }
 
 // table is every route by its path below Prefix; a path that ends with a slash
 // has one more part.

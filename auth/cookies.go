@@ -9,12 +9,16 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/slipwayhq/slipway/models"
 )
 
 const (
 	// plainCookie holds a session's token as it is, or signed. It is read, never set.
 	plainCookie = "session"
 	stateCookie = "better-auth.state"
+	// boundCookie names the session that this browser was signed in to.
+	boundCookie = "better-auth.session_bound"
 	// maxCookies bounds the cookies of one name that are looked at, and
 	// maxCookieValue the length of each.
 	maxCookies     = 8
@@ -23,13 +27,13 @@ const (
 
 // cookieName is the name a cookie has here: over HTTPS browsers hold the prefixes
 // to what they say (RFC 6265bis §4.1.3). The client knows __Secure- of a session;
-// the state of a sign-in elsewhere is nobody's but ours, and with __Host- no page on
-// a sibling host can plant that of a sign-in of its own.
+// the others are nobody's but ours, and with __Host- no page on a sibling host can
+// plant that of a sign-in of its own.
 func (a *Auth) cookieName(name string) string {
 	switch {
 	case !a.secure:
 		return name
-	case name == stateCookie:
+	case name == stateCookie, name == boundCookie:
 		return "__Host-" + name
 	}
 	return "__Secure-" + name
@@ -47,6 +51,33 @@ func (a *Auth) setCookie(w http.ResponseWriter, name, value string, maxAge time.
 
 func (a *Auth) clearCookie(w http.ResponseWriter, name string) {
 	a.setCookie(w, name, "", -time.Second)
+}
+
+// setSession gives a browser a session's token. Over HTTPS another cookie, which
+// nobody but this host can set, says that the session was begun in this browser.
+func (a *Auth) setSession(w http.ResponseWriter, session models.Session, token string, maxAge time.Duration) {
+	a.setCookie(w, SessionCookie, token, maxAge)
+	if a.secure {
+		a.setCookie(w, boundCookie, session.ID, maxAge)
+	}
+}
+
+func (a *Auth) clearSession(w http.ResponseWriter) {
+	a.clearCookie(w, SessionCookie)
+	if a.secure {
+		a.clearCookie(w, boundCookie)
+	}
+}
+
+// boundHere leaves the sessions that were begun in the browser which asks. A program
+// that hands a person's session on does not say Sec-Fetch-Site, as browsers do over
+// HTTPS (https://www.w3.org/TR/fetch-metadata/), and has planted nothing on itself.
+func (a *Auth) boundHere(r *http.Request, sessions []models.Session) []models.Session {
+	if !a.secure || r.Header.Get("Sec-Fetch-Site") == "" {
+		return sessions
+	}
+	here := a.signedCookies(r, boundCookie)
+	return slices.DeleteFunc(sessions, func(s models.Session) bool { return !slices.Contains(here, s.ID) })
 }
 
 // signature is that of better-auth: HMAC-SHA256 in base64.

@@ -138,17 +138,27 @@ func (a *Auth) callback(w http.ResponseWriter, r *http.Request) error {
 	if person.email == "" {
 		return fail("email_not_found")
 	}
-	user, made, code, err := a.userOf(r.Context(), person)
+	user, how, code, err := a.userOf(r.Context(), person)
 	if err != nil {
 		return err
 	}
 	if code != "" {
+		a.recordRefusal(w, r, didComeBack, user.ID, "")
 		return fail(code)
 	}
-	if _, err := a.begin(w, r, user, true); err != nil {
+	session, _, err := a.begin(w, r, user, true)
+	if err != nil {
 		return err
 	}
-	if made && j.NewPersonURL != "" {
+	targets := models.AuditTargets{"provider": models.ProviderGitHub}
+	switch how {
+	case wayMade:
+		targets["created"] = user.ID
+	case wayLinked:
+		targets["linked"] = user.ID
+	}
+	a.record(w, r, didComeBack, user.ID, session.ID, targets)
+	if how == wayMade && j.NewPersonURL != "" {
 		return redirect(w, j.NewPersonURL)
 	}
 	return redirect(w, j.CallbackURL)
@@ -237,33 +247,42 @@ func (a *Auth) readGitHub(ctx context.Context, token *oauth2.Token, path string,
 	return nil
 }
 
+// way is how a person at GitHub came to a user here.
+type way int
+
+const (
+	wayKnown way = iota
+	wayLinked
+	wayMade
+)
+
 // userOf finds or makes the user of a person at GitHub. A user who signs in in
 // another way is linked only when both sides have verified the address: else
 // somebody who signed up with another's address would share the account.
-func (a *Auth) userOf(ctx context.Context, p gitHubPerson) (user models.User, made bool, code string, err error) {
+func (a *Auth) userOf(ctx context.Context, p gitHubPerson) (user models.User, how way, code string, err error) {
 	user, found, err := a.store.UserOfAccount(ctx, models.ProviderGitHub, p.id)
 	if err != nil || found {
-		return user, false, "", err
+		return user, wayKnown, "", err
 	}
 	user, _, found, err = a.store.UserByEmail(ctx, p.email)
 	if err != nil {
-		return user, false, "", err
+		return user, wayKnown, "", err
 	}
 	if found {
 		if !user.EmailVerified {
-			return user, false, "account_not_linked", nil
+			return user, wayKnown, "account_not_linked", nil
 		}
 		err = a.store.LinkAccount(ctx, user.ID, models.ProviderGitHub, p.id)
 		if err != nil && models.CodeOf(err) == models.CodeConflict {
-			return user, false, "unable_to_link_account", nil
+			return user, wayKnown, "unable_to_link_account", nil
 		}
-		return user, false, "", err
+		return user, wayLinked, "", err
 	}
 	if err := a.maySignUp(ctx, p.email); err != nil {
 		if isRefusal(err) {
-			return user, false, "signup_disabled", nil
+			return user, wayKnown, "signup_disabled", nil
 		}
-		return user, false, "", err
+		return user, wayKnown, "", err
 	}
 	user, err = a.store.CreateUser(ctx, models.NewUser{
 		Email: p.email, EmailVerified: true, Name: p.name, Image: p.image, ProviderID: models.ProviderGitHub, AccountID: p.id,
@@ -271,9 +290,9 @@ func (a *Auth) userOf(ctx context.Context, p gitHubPerson) (user models.User, ma
 	})
 	if err != nil && models.CodeOf(err) == models.CodeConflict {
 		// The same person was made by another request a moment ago.
-		return user, false, "unable_to_link_account", nil
+		return user, wayKnown, "unable_to_link_account", nil
 	}
-	return user, true, "", err
+	return user, wayMade, "", err
 }
 
 func isRefusal(err error) bool {

@@ -13,34 +13,42 @@ const (
 	// for so many.
 	maxLetters     = 32
 	lettersPerHour = 5
-	letterTimeout  = 20 * time.Second
+	// maxRecords are written apart at once, and apartTimeout bounds each work there.
+	maxRecords   = 32
+	apartTimeout = 20 * time.Second
 )
 
 // The pages that links lead to, unless a request names another.
 const (
 	appPage   = "/app"
 	resetPage = "/app/reset-password"
+	// signInPage takes confirmationToken, callbackURL and error in its query.
+	signInPage = "/app/sign-in"
 )
 
 // send sends a letter apart from the answer, which so takes no longer when there
 // is an account than when there is none.
 func (a *Auth) send(r *http.Request, letter mail.Message) {
-	a.apart(r, func(ctx context.Context) error { return a.opts.Mail.Send(ctx, letter) })
+	a.apart(r, a.sending, aLetter, func(ctx context.Context) error { return a.opts.Mail.Send(ctx, letter) })
 }
 
-func (a *Auth) apart(r *http.Request, work func(ctx context.Context) error) {
+// aLetter names what is sent in our log.
+const aLetter = "a letter"
+
+// apart works apart from the answer, in one of the turns; what has none is dropped.
+func (a *Auth) apart(r *http.Request, turns chan struct{}, what string, work func(ctx context.Context) error) {
 	select {
-	case a.sending <- struct{}{}:
+	case turns <- struct{}{}:
 	default:
-		a.log.Warn("a letter was dropped, as too many are being sent")
+		a.log.Warn(what + " was dropped, as too many are under way")
 		return
 	}
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), letterTimeout)
-	a.letters.Go(func() {
-		defer func() { <-a.sending }()
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.Context()), apartTimeout)
+	a.working.Go(func() {
+		defer func() { <-turns }()
 		defer cancel()
 		if err := work(ctx); err != nil {
-			a.log.WithError(err).Error("a letter was not sent")
+			a.log.WithError(err).Error(what + " was not sent")
 		}
 	})
 }

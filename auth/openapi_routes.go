@@ -49,7 +49,7 @@ func describedRoutes() map[string]described {
 			id: "accounts-config", summary: "How people sign in here", about: "What a page needs to show the right form.",
 			answers: object{"200": jsonAnswer("How.", optionally(answerFields(object{
 				"signUp":           object{"type": "string", "enum": []SignUp{SignUpOpen, SignUpInvited, SignUpClosed}, "description": "Who may make an account"},
-				"confirmEmail":     object{"type": "boolean", "description": "A link is mailed to a new account's address and has to be followed first"},
+				"confirmEmail":     object{"type": "boolean", "description": "A link is mailed to a new account's address and has to be followed first, to sign in with its token"},
 				"github":           object{"type": "boolean", "description": "People can sign in with GitHub"},
 				"turnstileSiteKey": text("Forms show Cloudflare's challenge with this key and send its answer as X-Captcha-Response; left out when there is none", "1x00000000000000000000AA"),
 			}), "turnstileSiteKey"), object{"signUp": SignUpInvited, "confirmEmail": true, "github": true})},
@@ -64,7 +64,7 @@ func describedRoutes() map[string]described {
 		},
 		"sign-up/email": {
 			id: "sign-up-with-email", summary: "Make an account with a password",
-			about: "Signs in as well. Where addresses have to be confirmed it only mails a link that makes the account, `token` is null, and an address that has an account is answered alike; who brings an invitation's token has shown the address already.",
+			about: "Signs in as well. Where addresses have to be confirmed it only mails a link to where signing in makes the account, `token` is null, and an address that has an account is answered alike; who brings an invitation's token has shown the address already.",
 			body: fields(object{
 				"name":            object{"type": "string", "maxLength": 100, "description": "What the person is called, on one line", "examples": []string{"Ada Lovelace"}},
 				"email":           emailField(),
@@ -83,22 +83,23 @@ func describedRoutes() map[string]described {
 		},
 		"verify-email": {
 			id: "verify-email", summary: "Confirm an address by a mailed link",
-			about: "Makes the account of a sign-up and goes on to `callbackURL`, with the query `error` (`INVALID_TOKEN` or `USER_ALREADY_EXISTS_USE_ANOTHER_EMAIL`) when that does not work. It signs nobody in.",
+			about: "Goes on to the page to sign in at, with the query `confirmationToken`, or `error=INVALID_TOKEN`, and the `callbackURL` that was given. It makes no account: `POST /api/auth/sign-in/email` does, with that token and the password of the sign-up.",
 			parameters: []object{
 				parameter("token", "query", "The token of the mailed link", object{"type": "string"}, exampleToken, true),
 				callbackQuery(appPage),
 			},
-			answers: object{"302": redirectAnswer("On to the page.", appPage, nil)},
+			answers: object{"302": redirectAnswer("On to the page.", signInPage+"?confirmationToken="+exampleToken, nil)},
 			errors:  with(ours, "INVALID_CALLBACK_URL"),
 		},
 		"sign-in/email": {
 			id: "sign-in-with-email", summary: "Sign in with a password",
-			about: "An account that is not there and a wrong password are answered alike. A session that the browser had ends.",
+			about: "An account that is not there and a wrong password are answered alike. A session that the browser had ends. With the token of the link that was mailed for a sign-up, the address and the password of that sign-up make its account.",
 			body: fields(object{
-				"email":       emailField(),
-				"password":    object{"type": "string", "maxLength": 4 * maxPassword, "format": "password", "description": "The password", "examples": []string{examplePhrase}},
-				"callbackURL": targetField("Where the client goes then; the answer repeats it in `url` and Location"),
-				"rememberMe":  rememberField(),
+				"email":             emailField(),
+				"password":          object{"type": "string", "maxLength": 4 * maxPassword, "format": "password", "description": "The password", "examples": []string{examplePhrase}},
+				"callbackURL":       targetField("Where the client goes then; the answer repeats it in `url` and Location"),
+				"rememberMe":        rememberField(),
+				"confirmationToken": text("The token of the link that was mailed for a sign-up", exampleToken),
 			}, "email", "password"),
 			example:    object{"email": exampleEmail, "password": examplePhrase, "callbackURL": appPage},
 			parameters: []object{captchaHeader()},
@@ -111,7 +112,7 @@ func describedRoutes() map[string]described {
 				"Set-Cookie": sessionCookieHeader(true),
 				"Location":   headerOf("The callbackURL that was given", appPage, false),
 			})},
-			errors: with(bodies, with(captcha, "INVALID_EMAIL", "PASSWORD_TOO_LONG", "INVALID_EMAIL_OR_PASSWORD", "INVALID_CALLBACK_URL")...),
+			errors: with(bodies, with(captcha, "INVALID_EMAIL", "PASSWORD_TOO_LONG", "INVALID_EMAIL_OR_PASSWORD", "INVALID_CALLBACK_URL", "USER_ALREADY_EXISTS_USE_ANOTHER_EMAIL")...),
 		},
 		"sign-in/social": {
 			id: "sign-in-with-provider", summary: "Begin to sign in with GitHub",

@@ -47,7 +47,8 @@ func (a *Auth) requestPasswordReset(w http.ResponseWriter, r *http.Request) erro
 		if target == "" {
 			target = resetPage
 		}
-		a.apart(r, func(ctx context.Context) error { return a.mailReset(ctx, email, target) })
+		entry := a.entry(w, r, didAskForReset, "", "")
+		a.apart(r, a.sending, aLetter, func(ctx context.Context) error { return a.mailReset(ctx, email, target, entry) })
 	}
 	writeJSON(w, http.StatusOK, struct {
 		Status  bool   `json:"status"`
@@ -56,9 +57,14 @@ func (a *Auth) requestPasswordReset(w http.ResponseWriter, r *http.Request) erro
 	return nil
 }
 
-func (a *Auth) mailReset(ctx context.Context, email, target string) error {
+// mailReset writes to who has an account, and records that somebody asked for it.
+func (a *Auth) mailReset(ctx context.Context, email, target string, asked models.AuditEntry) error {
 	user, _, found, err := a.store.UserByEmail(ctx, email)
 	if err != nil || !found {
+		return err
+	}
+	asked.UserID = user.ID
+	if err := a.recordRarely(ctx, asked); err != nil {
 		return err
 	}
 	secret := models.NewSecret("")
@@ -134,6 +140,7 @@ func (a *Auth) resetPassword(w http.ResponseWriter, r *http.Request) error {
 	if !found {
 		return invalidToken()
 	}
+	a.record(w, r, didReset, userID, "", nil)
 	a.tellOfChange(r, userID)
 	return done(w)
 }
@@ -180,6 +187,7 @@ func (a *Auth) changePassword(w http.ResponseWriter, r *http.Request) error {
 	if match, _, err := a.passwords.verify(r.Context(), current, hash); err != nil {
 		return err
 	} else if !match {
+		a.recordRefusal(w, r, didChange, user.ID, session.ID)
 		return invalidPassword()
 	}
 	if hash, err = a.passwords.hash(r.Context(), password); err != nil {
@@ -188,12 +196,14 @@ func (a *Auth) changePassword(w http.ResponseWriter, r *http.Request) error {
 	if err := a.store.SetPassword(r.Context(), user.ID, hash); err != nil {
 		return err
 	}
+	a.record(w, r, didChange, user.ID, session.ID, nil)
 	answer := signedUp{nil, shownUser(user)}
 	if body.RevokeOtherSessions {
 		if err := a.store.EndSessions(r.Context(), user.ID, session.ID); err != nil {
 			return err
 		}
-		token, err := a.begin(w, r, user, session.Remembered)
+		a.record(w, r, didRevokeOthers, user.ID, session.ID, nil)
+		_, token, err := a.begin(w, r, user, session.Remembered)
 		if err != nil {
 			return err
 		}
@@ -205,7 +215,7 @@ func (a *Auth) changePassword(w http.ResponseWriter, r *http.Request) error {
 }
 
 func (a *Auth) tellOfChange(r *http.Request, userID string) {
-	a.apart(r, func(ctx context.Context) error {
+	a.apart(r, a.sending, aLetter, func(ctx context.Context) error {
 		user, found, err := a.store.User(ctx, userID)
 		if err != nil || !found {
 			return err
@@ -252,5 +262,6 @@ func (a *Auth) updateUser(w http.ResponseWriter, r *http.Request) error {
 	if _, err := a.store.UpdateUser(r.Context(), session.UserID, body.Name, image); err != nil {
 		return err
 	}
+	a.record(w, r, didChangeProfile, session.UserID, session.ID, nil)
 	return done(w)
 }

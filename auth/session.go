@@ -25,16 +25,20 @@ func (a *Auth) Session(r *http.Request) (models.Identity, bool, error) {
 }
 
 // session finds the one session that the request's cookies name. A page on a
-// sibling host can add a cookie of a session of its own to a browser: of two that
-// live none counts, rather than the wrong one.
+// sibling host can add a cookie of a session of its own to a browser: over HTTPS
+// that one is not bound to the browser, and of two that live none counts, rather
+// than the wrong one.
 func (a *Auth) session(r *http.Request) (models.Session, bool, error) {
 	tokens := a.tokens(r)
 	if len(tokens) == 0 {
 		return models.Session{}, false, nil
 	}
 	sessions, err := a.store.SessionsByToken(r.Context(), tokens)
-	if err != nil || len(sessions) != 1 {
+	if err != nil {
 		return models.Session{}, false, err
+	}
+	if sessions = a.boundHere(r, sessions); len(sessions) != 1 {
+		return models.Session{}, false, nil
 	}
 	return sessions[0], true, nil
 }
@@ -63,29 +67,29 @@ func (a *Auth) needUser(r *http.Request) (models.Session, models.User, error) {
 
 // begin signs a person in with a new token, whatever the browser had before,
 // which ends: nobody who planted a token gets in with it.
-func (a *Auth) begin(w http.ResponseWriter, r *http.Request, user models.User, remembered bool) (token string, err error) {
+func (a *Auth) begin(w http.ResponseWriter, r *http.Request, user models.User, remembered bool) (session models.Session, token string, err error) {
 	before, err := a.store.SessionsByToken(r.Context(), a.tokens(r))
 	if err != nil {
-		return "", err
+		return session, "", err
 	}
 	ttl, maxAge := a.opts.SessionTTL, a.opts.SessionTTL
 	if !remembered {
 		ttl, maxAge = min(ttl, briefTTL), 0
 	}
-	_, token, err = a.store.CreateSession(r.Context(), models.Session{
+	session, token, err = a.store.CreateSession(r.Context(), models.Session{
 		UserID: user.ID, IPAddress: clientaddr.String(a.addresses.Of(r)), UserAgent: printable(r.UserAgent(), 256), Remembered: remembered, ExpiresAt: time.Now().UTC().Add(ttl),
 	})
 	if err != nil {
-		return "", err
+		return session, "", err
 	}
-	for _, session := range before {
-		if err := a.store.EndSession(r.Context(), session.UserID, session.ID); err != nil {
-			return "", err
+	for _, old := range before {
+		if _, err := a.store.EndSession(r.Context(), old.UserID, old.ID); err != nil {
+			return session, "", err
 		}
 	}
-	a.setCookie(w, SessionCookie, token, maxAge)
+	a.setSession(w, session, token, maxAge)
 	a.markKnown(w, user.Email)
-	return token, nil
+	return session, token, nil
 }
 
 // printable is text that others sent, fit to be kept and shown.
@@ -172,7 +176,7 @@ func (a *Auth) getSession(w http.ResponseWriter, r *http.Request) error {
 // removed; of several the one that is ours may go and the planted one stay.
 func (a *Auth) nobody(w http.ResponseWriter, r *http.Request) error {
 	if len(r.CookiesNamed(a.cookieName(SessionCookie))) == 1 {
-		a.clearCookie(w, SessionCookie)
+		a.clearSession(w)
 	}
 	writeJSON(w, http.StatusOK, nil)
 	return nil
@@ -192,7 +196,7 @@ func (a *Auth) renew(w http.ResponseWriter, r *http.Request, session models.Sess
 	}
 	for _, token := range a.signedCookies(r, SessionCookie) {
 		if string(models.HashSecret(token)) == string(session.Hash) {
-			a.setCookie(w, SessionCookie, token, ttl)
+			a.setSession(w, session, token, ttl)
 		}
 	}
 	return renewed, nil
@@ -247,11 +251,15 @@ func (a *Auth) revokeSession(w http.ResponseWriter, r *http.Request) error {
 			id = row.ID
 		}
 	}
-	if err := a.store.EndSession(r.Context(), session.UserID, id); err != nil {
+	ended, err := a.store.EndSession(r.Context(), session.UserID, id)
+	if err != nil {
 		return err
 	}
+	if ended {
+		a.record(w, r, didRevoke, session.UserID, session.ID, models.AuditTargets{"sessionId": id})
+	}
 	if id == session.ID {
-		a.clearCookie(w, SessionCookie)
+		a.clearSession(w)
 	}
 	return done(w)
 }
@@ -264,7 +272,8 @@ func (a *Auth) revokeSessions(w http.ResponseWriter, r *http.Request) error {
 	if err := a.store.EndSessions(r.Context(), session.UserID, ""); err != nil {
 		return err
 	}
-	a.clearCookie(w, SessionCookie)
+	a.record(w, r, didRevokeAll, session.UserID, session.ID, nil)
+	a.clearSession(w)
 	return done(w)
 }
 
@@ -276,6 +285,7 @@ func (a *Auth) revokeOtherSessions(w http.ResponseWriter, r *http.Request) error
 	if err := a.store.EndSessions(r.Context(), session.UserID, session.ID); err != nil {
 		return err
 	}
+	a.record(w, r, didRevokeOthers, session.UserID, session.ID, nil)
 	return done(w)
 }
 
@@ -285,17 +295,27 @@ func done(w http.ResponseWriter) error {
 }
 
 // signOut ends the sessions that the request's cookies name; nobody is one, too.
+// Only the one that counts is recorded: another was planted, and whoever did that
+// need not read from where.
 func (a *Auth) signOut(w http.ResponseWriter, r *http.Request) error {
+	own, _, err := a.session(r)
+	if err != nil {
+		return err
+	}
 	sessions, err := a.store.SessionsByToken(r.Context(), a.tokens(r))
 	if err != nil {
 		return err
 	}
 	for _, session := range sessions {
-		if err := a.store.EndSession(context.WithoutCancel(r.Context()), session.UserID, session.ID); err != nil {
+		ended, err := a.store.EndSession(context.WithoutCancel(r.Context()), session.UserID, session.ID)
+		if err != nil {
 			return err
 		}
+		if ended && session.ID == own.ID {
+			a.record(w, r, didSignOut, session.UserID, session.ID, nil)
+		}
 	}
-	a.clearCookie(w, SessionCookie)
+	a.clearSession(w)
 	writeJSON(w, http.StatusOK, map[string]bool{"success": true})
 	return nil
 }

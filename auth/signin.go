@@ -12,12 +12,16 @@ import (
 
 // signInEmail signs in with a password. An account that is not there, one
 // without a password and a wrong password are answered alike and cost the same.
+// With the token of a mailed link and the password of the sign-up that it was
+// mailed for, it makes that account first.
 func (a *Auth) signInEmail(w http.ResponseWriter, r *http.Request) error {
 	var body struct {
 		Email       *string `json:"email"`
 		Password    *string `json:"password"`
 		CallbackURL string  `json:"callbackURL"`
 		RememberMe  *bool   `json:"rememberMe"`
+		// ConfirmationToken is no field of better-auth's; its client passes it on.
+		ConfirmationToken string `json:"confirmationToken"`
 	}
 	if err := decode(r, &body); err != nil {
 		return err
@@ -46,9 +50,16 @@ func (a *Auth) signInEmail(w http.ResponseWriter, r *http.Request) error {
 	if err := a.captcha(r); err != nil {
 		return err
 	}
-	user, hash, _, err := a.store.UserByEmail(r.Context(), email)
+	user, hash, found, err := a.store.UserByEmail(r.Context(), email)
 	if err != nil {
 		return err
+	}
+	waiting, err := a.waiting(r.Context(), body.ConfirmationToken, email)
+	if err != nil {
+		return err
+	}
+	if !found {
+		hash = waiting.PasswordHash
 	}
 	match, stale, err := a.passwords.verify(r.Context(), password, hash)
 	if err != nil {
@@ -56,17 +67,24 @@ func (a *Auth) signInEmail(w http.ResponseWriter, r *http.Request) error {
 	}
 	if !match {
 		a.log.WithField("from", a.network(r)).Info("a sign-in was refused")
+		a.recordRefusal(w, r, didSignIn, user.ID, "")
 		return invalidCredentials()
+	}
+	if !found {
+		if user, err = a.confirm(w, r, body.ConfirmationToken, waiting); err != nil {
+			return err
+		}
 	}
 	if stale {
 		if err := a.rehash(r, user.ID, password); err != nil {
 			return err
 		}
 	}
-	token, err := a.begin(w, r, user, body.RememberMe == nil || *body.RememberMe)
+	session, token, err := a.begin(w, r, user, body.RememberMe == nil || *body.RememberMe)
 	if err != nil {
 		return err
 	}
+	a.record(w, r, didSignIn, user.ID, session.ID, nil)
 	if body.CallbackURL != "" {
 		w.Header().Set("Location", body.CallbackURL)
 	}

@@ -28,8 +28,9 @@ type pendingUser struct {
 }
 
 // signUpEmail makes an account with a password. With Options.ConfirmEmail it only
-// mails a link that does, and an address that has an account is answered alike;
-// who brings the token of an invitation has the mail already.
+// mails a link, with which and the password signing in does, and an address that
+// has an account is answered alike; who brings the token of an invitation has the
+// mail already.
 func (a *Auth) signUpEmail(w http.ResponseWriter, r *http.Request) error {
 	var body struct {
 		Name        *string `json:"name"`
@@ -77,11 +78,12 @@ func (a *Auth) signUpEmail(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	token, err := a.begin(w, r, made, body.RememberMe == nil || *body.RememberMe)
+	session, token, err := a.begin(w, r, made, body.RememberMe == nil || *body.RememberMe)
 	if err != nil {
 		return err
 	}
-	a.send(r, mail.Welcome(made.Email, made.Name, a.opts.AppURL+"/app"))
+	a.record(w, r, didSignUp, made.ID, session.ID, models.AuditTargets{"created": made.ID})
+	a.send(r, mail.Welcome(made.Email, made.Name, a.opts.AppURL+appPage))
 	writeJSON(w, http.StatusOK, signedUp{&token, shownUser(made)})
 	return nil
 }
@@ -162,8 +164,8 @@ func organizationOf(name, email string) string {
 	return name
 }
 
-// askToConfirm mails the link that makes the account, or to who has one that they
-// have. The answer is the same.
+// askToConfirm mails the link that the account is made with, or to who has one that
+// they have. The answer is the same.
 func (a *Auth) askToConfirm(w http.ResponseWriter, r *http.Request, p pendingUser, callbackURL string) error {
 	existing, _, found, err := a.store.UserByEmail(r.Context(), p.Email)
 	if err != nil {
@@ -204,32 +206,53 @@ func (a *Auth) link(path, callbackURL string) string {
 	return link + "callbackURL=" + url.QueryEscape(callbackURL)
 }
 
-// verifyEmail makes the account of a sign-up, as its link shows that the address
-// is the person's. It signs nobody in: the link may be another's, and who follows
-// it would find themselves in that person's account.
+// verifyEmail leads on to where one signs in with the token of the mailed link. It
+// makes no account: the link shows whose the address is, but not who chose the
+// password.
 func (a *Auth) verifyEmail(w http.ResponseWriter, r *http.Request) error {
-	target := r.URL.Query().Get("callbackURL")
-	if target == "" {
-		target = appPage
+	page := signInPage
+	if target := r.URL.Query().Get("callbackURL"); target != "" {
+		if err := a.checkURL("callbackURL", target); err != nil {
+			return err
+		}
+		page = withQuery(page, "callbackURL", target)
 	}
-	if err := a.checkURL("callbackURL", target); err != nil {
-		return err
-	}
-	var p pendingUser
-	found, err := a.store.SpendVerification(r.Context(), kindSignUp, r.URL.Query().Get("token"), &p)
+	secret := r.URL.Query().Get("token")
+	valid, err := a.store.HasVerification(r.Context(), kindSignUp, secret)
 	if err != nil {
 		return err
 	}
-	if !found {
-		return redirect(w, withQuery(target, "error", "INVALID_TOKEN"))
+	if !valid {
+		return redirect(w, withQuery(page, "error", "INVALID_TOKEN"))
 	}
+	return redirect(w, withQuery(page, "confirmationToken", secret))
+}
+
+// waiting is the sign-up of an address whose mailed link had the token; an empty
+// one when there is none.
+func (a *Auth) waiting(ctx context.Context, token, email string) (p pendingUser, err error) {
+	if token == "" {
+		return p, nil
+	}
+	found, err := a.store.ReadVerification(ctx, kindSignUp, token, &p)
+	if err != nil || !found || p.Email != email {
+		return pendingUser{}, err
+	}
+	return p, nil
+}
+
+// confirm makes the account of a sign-up for who has shown both its password and
+// the mailed token. The token is spent after that: nothing is lost half-way, and
+// where there is an account it is of no use.
+func (a *Auth) confirm(w http.ResponseWriter, r *http.Request, token string, p pendingUser) (models.User, error) {
 	made, err := a.makeUser(r.Context(), p, true)
-	if f, ok := err.(*failure); ok { //nolint:errorlint // made by makeUser, wrapped by nobody
-		return redirect(w, withQuery(target, "error", f.code))
-	}
 	if err != nil {
-		return err
+		return made, err
 	}
+	if _, err := a.store.SpendVerification(r.Context(), kindSignUp, token, &p); err != nil {
+		return made, err
+	}
+	a.record(w, r, didConfirm, made.ID, "", models.AuditTargets{"created": made.ID})
 	a.send(r, mail.Welcome(made.Email, made.Name, a.opts.AppURL+appPage))
-	return redirect(w, target)
+	return made, nil
 }

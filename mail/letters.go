@@ -28,13 +28,13 @@ func PasswordChanged(to, link string) Message {
 	}.to(to)
 }
 
-// Confirm carries the link that makes the account of a sign-up.
+// Confirm carries the link to where the account of a sign-up is made.
 func Confirm(to, link string) Message {
 	return letter{
 		Subject: "Confirm your address for Slipway",
-		Lines:   []string{"Somebody signed up for Slipway with this address. The link makes the account; it works once, for a day."},
+		Lines:   []string{"Somebody signed up for Slipway with this address. The link leads to where you sign in with the password that was chosen then, which makes the account. It works once, for a day."},
 		Action:  "Confirm the address", Link: link,
-		Ignore: "If it was not you, do not follow the link; no account will be made.",
+		Ignore: "If it was not you, there is nothing to do: without that password no account is made.",
 	}.to(to)
 }
 

@@ -8,6 +8,8 @@ import (
 	"time"
 	"unicode"
 	"unicode/utf8"
+
+	"gorm.io/gorm"
 )
 
 // AuditOutcome is what an attempt to change something came to.
@@ -34,9 +36,11 @@ const (
 type AuditEntry struct {
 	// ID and CreatedAt are filled in by AppendAudit.
 	ID string
-	// OrganizationID is nil for what a person does about themselves.
+	// OrganizationID is nil for what a person does about themselves, and for what
+	// strangers try about their account.
 	OrganizationID *string
-	UserID         string
+	// UserID is who did it, or whose account it was tried on.
+	UserID string
 	// TokenID or SessionID is what the person acted by.
 	TokenID   string
 	SessionID string
@@ -71,10 +75,45 @@ func AuditBy(identity Identity, action string) AuditEntry {
 	return e
 }
 
+// Fields are the whole entry for a line of a log, where there is no writing it.
+func (e AuditEntry) Fields() map[string]any {
+	organization := ""
+	if e.OrganizationID != nil {
+		organization = *e.OrganizationID
+	}
+	return map[string]any{
+		"organization": organization, "user": e.UserID, "token": e.TokenID, "session": e.SessionID, "action": e.Action, "outcome": e.Outcome,
+		"audit_code": e.Code, "targets": e.Targets, "address": e.Address, "user_agent": e.UserAgent,
+	}
+}
+
 // AppendAudit writes an entry and gives it its id and time. What a client chose
 // is bounded, and control characters in it are escaped: a line of an export is
 // one entry, and a terminal shows it as it is.
 func (s *Store) AppendAudit(ctx context.Context, e AuditEntry) error {
+	return dbError(appendAudit(s.with(ctx), e))
+}
+
+// AppendAuditRarely is AppendAudit for what strangers can cause on an account as
+// often as they like: while there is an entry of the same user, action and outcome
+// that is younger than every, none is written.
+func (s *Store) AppendAuditRarely(ctx context.Context, e AuditEntry, every time.Duration) error {
+	return dbError(s.with(ctx).Transaction(func(tx *gorm.DB) error {
+		// Attempts on one account wait for each other here.
+		if err := tx.Exec("SELECT pg_advisory_xact_lock(hashtextextended(?, 0))", "slipway.audit "+e.UserID).Error; err != nil {
+			return err
+		}
+		var there bool
+		err := tx.Raw(`SELECT EXISTS (SELECT 1 FROM audit_log WHERE organization_id IS NULL AND user_id = ? AND action = ? AND outcome = ?
+			AND created_at > clock_timestamp() - make_interval(secs => ?))`, e.UserID, e.Action, e.Outcome, every.Seconds()).Scan(&there).Error
+		if err != nil || there {
+			return err
+		}
+		return appendAudit(tx, e)
+	}))
+}
+
+func appendAudit(tx *gorm.DB, e AuditEntry) error {
 	e.ID = NewID(PrefixAudit)
 	e.UserAgent = auditText(e.UserAgent, maxAuditUserAgent)
 	e.Address, e.RequestID = auditText(e.Address, maxAuditTarget), auditText(e.RequestID, maxAuditTarget)
@@ -90,14 +129,15 @@ func (s *Store) AppendAudit(ctx context.Context, e AuditEntry) error {
 		return err
 	}
 	// The database's clock orders entries of several gateways.
-	return dbError(s.with(ctx).Exec(`INSERT INTO audit_log
+	return tx.Exec(`INSERT INTO audit_log
 			(id, organization_id, user_id, token_id, session_id, action, outcome, code, targets, address, user_agent, request_id)
 		VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?::jsonb, ?, ?, ?)`,
-		e.ID, e.OrganizationID, e.UserID, e.TokenID, e.SessionID, e.Action, e.Outcome, e.Code, string(data), e.Address, e.UserAgent, e.RequestID).Error)
+		e.ID, e.OrganizationID, e.UserID, e.TokenID, e.SessionID, e.Action, e.Outcome, e.Code, string(data), e.Address, e.UserAgent, e.RequestID).Error
 }
 
 // AuditFilter narrows AuditLog.
 type AuditFilter struct {
+	// OrganizationID is whose log it is; "" is that of the account of UserID.
 	OrganizationID string
 	// Action and UserID leave only those; "" is all.
 	Action string
@@ -111,14 +151,17 @@ type AuditFilter struct {
 	Limit       int
 }
 
-// AuditLog lists an organization's entries, newest first unless said otherwise.
+// AuditLog lists an organization's or an account's entries, newest first unless
+// said otherwise.
 func (s *Store) AuditLog(ctx context.Context, f AuditFilter) ([]AuditEntry, error) {
 	query := s.with(ctx).Where("organization_id = ?", f.OrganizationID)
+	if f.OrganizationID == "" {
+		query = s.with(ctx).Where("organization_id IS NULL AND user_id = ?", f.UserID)
+	} else if f.UserID != "" {
+		query = query.Where("user_id = ?", f.UserID)
+	}
 	if f.Action != "" {
 		query = query.Where("action = ?", f.Action)
-	}
-	if f.UserID != "" {
-		query = query.Where("user_id = ?", f.UserID)
 	}
 	if !f.Since.IsZero() {
 		query = query.Where("created_at >= ?", f.Since)

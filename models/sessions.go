@@ -84,9 +84,11 @@ func (s *Store) RenewSession(ctx context.Context, id string, end time.Time) (row
 	return row, row.ID != "", dbError(err)
 }
 
-// EndSession ends a session of a user; one that is not theirs stays.
-func (s *Store) EndSession(ctx context.Context, userID, id string) error {
-	return dbError(s.with(ctx).Exec("DELETE FROM sessions WHERE user_id = ? AND id = ?", userID, id).Error)
+// EndSession ends a session of a user and says whether there was one; one that is
+// not theirs stays.
+func (s *Store) EndSession(ctx context.Context, userID, id string) (ended bool, err error) {
+	done := s.with(ctx).Exec("DELETE FROM sessions WHERE user_id = ? AND id = ?", userID, id)
+	return done.RowsAffected > 0, dbError(done.Error)
 }
 
 // EndSessions ends all sessions of a user but one; "" spares none.

@@ -44,6 +44,17 @@ func (s *Store) HasVerification(ctx context.Context, kind, secret string) (bool,
 	return n > 0, dbError(err)
 }
 
+// ReadVerification decodes the payload of what the secret would prove, and leaves
+// it to be spent. found is false when it is unknown, spent or expired.
+func (s *Store) ReadVerification(ctx context.Context, kind, secret string, payload any) (found bool, err error) {
+	var row Verification
+	err = s.with(ctx).Where("hash = ? AND kind = ? AND expires_at > now()", verificationHash(kind, secret), kind).Limit(1).Find(&row).Error
+	if err != nil || len(row.Hash) == 0 {
+		return false, dbError(err)
+	}
+	return true, json.Unmarshal(row.Payload, payload)
+}
+
 // SpendVerification takes what the secret proves and decodes its payload; of
 // several at once one finds it. found is false when it is unknown, spent or expired.
 func (s *Store) SpendVerification(ctx context.Context, kind, secret string, payload any) (found bool, err error) {

@@ -1,7 +1,7 @@
 // Signing in and up.
 import { useEffect, useState } from "preact/hooks";
 import { type ApiError, asError, call, get } from "../core/api";
-import { href, navigate, place, safeNext, safeURL } from "../core/router";
+import { forgetQuery, href, navigate, place, safeNext, safeURL } from "../core/router";
 import { enter } from "../core/session";
 import type { User } from "../core/types";
 import { Door } from "../ui/door";
@@ -35,8 +35,9 @@ export const captchaHeader = (answer: string): Record<string, string> | undefine
 const next = () => place.value.query.get("next");
 const carry = (path: string) => href(path) + (next() ? "?next=" + encodeURIComponent(next() ?? "") : "");
 
-// githubErrors are what the way back from GitHub may say.
-const githubErrors: Record<string, string> = {
+// wayErrors are what the way here may say: from a mailed link, or back from GitHub.
+const wayErrors: Record<string, string> = {
+  INVALID_TOKEN: "The link is too old, or has been used: then sign in.",
   signup_disabled: "There is no account for this GitHub user here, and accounts cannot be made by signing up.",
   account_not_linked: "There is an account with this address that signs in with a password. Sign in with it.",
   email_not_found: "GitHub did not tell a verified address.",
@@ -49,10 +50,20 @@ export function SignIn() {
   const [password, setPassword] = useState("");
   const [captcha, setCaptcha] = useState({ answer: "", round: 0 });
   const came = place.value.query.get("error");
+  // A mailed link leads here, to make the account of a sign-up with its password.
+  const [confirmationToken] = useState(() => place.value.query.get("confirmationToken") ?? undefined);
+  const [callbackURL] = useState(() => place.value.query.get("callbackURL") ?? undefined);
+  useEffect(() => {
+    // The link's secret does not stay in the address bar or the history.
+    if (confirmationToken) forgetQuery();
+  }, []);
   const action = useAction(async () => {
     try {
-      const answer = await call<{ user: User }>("POST", "/api/auth/sign-in/email", { body: { email, password, rememberMe: true }, headers: captchaHeader(captcha.answer) });
+      const answer = await call<{ user: User; url?: string }>("POST", "/api/auth/sign-in/email", { body: { email, password, rememberMe: true, callbackURL, confirmationToken }, headers: captchaHeader(captcha.answer) });
       const to = safeNext(next());
+      // Where it may lead the API says.
+      const onward = answer.url && safeURL(new URL(answer.url, location.origin).href);
+      if (onward) return location.replace(onward);
       await enter(answer.user);
       navigate(to, { replace: true });
     } finally {
@@ -70,9 +81,10 @@ export function SignIn() {
       >
         {came && !action.error && (
           <p class="note bad" role="alert">
-            {githubErrors[came] ?? "Signing in with GitHub did not work. Try again."}
+            {wayErrors[came] ?? "Signing in with GitHub did not work. Try again."}
           </p>
         )}
+        {confirmationToken && !action.error && <p class="note">Sign in with the password that you have just chosen, to make the account.</p>}
         <ErrorNote error={readable(action.error)} />
         <Field label="E-mail" type="email" name="email" autocomplete="username" required autofocus value={email} onInput={setEmail} />
         <Field label="Password" type="password" name="password" autocomplete="current-password" required value={password} onInput={setPassword} />
