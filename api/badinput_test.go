@@ -128,6 +128,27 @@ func TestBadInput_aFieldGivenTwiceDoesNotSlipPastTheChecks(t *testing.T) {
 	require.Empty(t, g.startedWorkflows())
 }
 
+func TestBadInput_isExplainedInWordsOfItsSender(t *testing.T) {
+	g := newGateway(t)
+	message := func(a answer) any { return a.failed(models.CodeValidation)["message"] }
+	require.Equal(t, "createdAfter must be a time in RFC 3339, such as 2025-07-22T10:30:00Z", message(g.do("GET", "/deployments?createdAfter=2025-07-22", nil)))
+	require.Equal(t, "name: A name must not be empty.", message(g.do("POST", "/projects", map[string]any{"name": " "})))
+	require.Equal(t, "workerName: Subdomain 'www' is reserved", message(g.do("PATCH", "/projects/"+g.project.ID, map[string]any{"workerName": "www"})))
+	require.Equal(t, "cursor must be the nextCursor of an earlier answer of this list", message(g.do("GET", "/projects?cursor=x", nil)))
+}
+
+func TestBadInput_aMediaTypeCountsInAnyCase(t *testing.T) {
+	g := newGateway(t)
+	for _, kind := range []string{"APPLICATION/JSON", "Application/Json; Charset=UTF-8", "application/json ;charset=utf-8"} {
+		a := g.do("PATCH", "/projects/"+g.project.ID, `{"name":"Shop"}`, header{"Content-Type": kind})
+		require.Equal(t, 200, a.status, "%s: %s", kind, a.body)
+	}
+	for _, kind := range []string{"TEXT/PLAIN", "application/x-www-form-urlencoded", "application/jsonp", "json/application", "application/json, text/plain"} {
+		a := g.do("PATCH", "/projects/"+g.project.ID, `{"name":"Shop"}`, header{"Content-Type": kind})
+		require.GreaterOrEqual(t, a.status, 400, "%s: %s", kind, a.body)
+	}
+}
+
 func TestBadInput_sqlIsTextLikeAnyOther(t *testing.T) {
 	g := newGateway(t)
 	const text = `Robert'); DROP TABLE projects; -- " \ % _ $1 ? {{7*7}} ${jndi:x}`

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"strings"
 	"time"
+	"unicode"
 	"unicode/utf8"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -64,6 +65,9 @@ func invalid(fields []FieldError) error {
 	}
 	first := fields[0]
 	message := strings.TrimSpace(first.Field + " " + first.Message)
+	if r, _ := utf8.DecodeRuneInString(first.Message); first.Field != "" && unicode.IsUpper(r) {
+		message = first.Field + ": " + first.Message // a sentence of its own
+	}
 	if more := len(fields) - 1; more > 0 {
 		message += fmt.Sprintf(" (and %d more)", more)
 	}
@@ -180,6 +184,10 @@ func humaError(status int, message string, errs []error) *Error {
 // huma reports on the object that should have it.
 var requiredPrefix, requiredSuffix, _ = strings.Cut(validation.MsgExpectedRequiredProperty, "%s")
 
+// notATime begins what huma says of a parameter that is no time; Go's name of the
+// format, which follows, means nothing to who sent it.
+const notATime = "invalid date/time for format "
+
 func fieldError(err error) FieldError {
 	var detailer huma.ErrorDetailer
 	if !errors.As(err, &detailer) {
@@ -193,6 +201,9 @@ func fieldError(err error) FieldError {
 			out.Field = strings.TrimPrefix(out.Field+"."+name, ".")
 			out.Message = "is required"
 		}
+	}
+	if strings.HasPrefix(detail.Message, notATime) {
+		out.Message = "must be a time in RFC 3339, such as 2025-07-22T10:30:00Z"
 	}
 	return out
 }

@@ -87,6 +87,17 @@ func TestErrors_showTheFieldsAndWhatToDo(t *testing.T) {
 	require.Equal(t, "Error: The token does not belong to them.\n  orgId: is not the organization of this token\n"+
 		"  "+nextStep(models.CodeForbidden)+"\n  (FORBIDDEN, HTTP 403, request req1)\n", got.err)
 
+	f.before = func(w http.ResponseWriter, _ *http.Request) bool {
+		refuse(w, models.CodeValidation, "name: A name must not be empty.", []map[string]string{{"field": "name", "in": "body", "message": "A name must not be empty."}})
+		return true
+	}
+	got = f.run("list", "--projects")
+	require.Equal(t, "Error: name: A name must not be empty.\n  (VALIDATION_ERROR, HTTP 400)\n", got.err, "nothing is said twice")
+	f.before = func(w http.ResponseWriter, _ *http.Request) bool {
+		refuse(w, models.CodeForbidden, "The token does not belong to them.", nil)
+		return true
+	}
+
 	got = f.run("list", "--projects", "--json")
 	require.Equal(t, ExitFailure, got.code)
 	require.Empty(t, got.err)

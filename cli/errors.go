@@ -46,7 +46,9 @@ func errorLines(err error) []string {
 		return []string{err.Error()}
 	}
 	lines := []string{err.Error()}
-	lines = append(lines, detailLines(api.Details)...)
+	if details := detailLines(api.Details); len(details) > 1 || !says(err.Error(), details) {
+		lines = append(lines, details...)
+	}
 	if next := nextStep(api.Code); next != "" {
 		lines = append(lines, "  "+next)
 	}
@@ -55,6 +57,13 @@ func errorLines(err error) []string {
 		tag += ", request " + api.RequestID
 	}
 	return append(lines, tag+")")
+}
+
+// says tells whether a message has the words of its details already, as that of a
+// single wrong field has.
+func says(message string, details []string) bool {
+	words := func(text string) string { return strings.Join(strings.Fields(strings.ReplaceAll(text, ":", " ")), " ") }
+	return words(message) == words(strings.Join(details, " "))
 }
 
 // maxDetailLines keeps a request with a thousand bad paths readable.
