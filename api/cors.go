@@ -7,6 +7,7 @@ import (
 	"github.com/gin-gonic/gin"
 
 	"github.com/slipwayhq/slipway/auth"
+	"github.com/slipwayhq/slipway/ratelimit"
 )
 
 // What pages of other origins may send and see (https://fetch.spec.whatwg.org/#http-cors-protocol).
@@ -17,7 +18,7 @@ var (
 		"X-Captcha-Response",
 	}, ", ")
 	corsAnswer = strings.Join([]string{
-		requestIDHeader, "ETag", "Location", "Retry-After", rateLimitHeader, rateRemainingHeader, rateResetHeader, ratePolicyHeader,
+		requestIDHeader, "ETag", "Location", "Retry-After", ratelimit.LimitHeader, ratelimit.RemainingHeader, ratelimit.ResetHeader, ratelimit.PolicyHeader,
 	}, ", ")
 )
 

@@ -10,6 +10,7 @@ import (
 	"github.com/slipwayhq/slipway/apidocs"
 	"github.com/slipwayhq/slipway/auth"
 	"github.com/slipwayhq/slipway/models"
+	"github.com/slipwayhq/slipway/ratelimit"
 )
 
 // registerDocs serves the OpenAPI document and a page to read it with. Call it
@@ -57,7 +58,7 @@ func accounts() auth.Description {
 				}
 				names := []string{requestIDHeader}
 				if code == models.CodeRateLimited {
-					names = append(names, "Retry-After", rateLimitHeader, rateRemainingHeader, rateResetHeader, ratePolicyHeader)
+					names = append(names, "Retry-After", ratelimit.LimitHeader, ratelimit.RemainingHeader, ratelimit.ResetHeader, ratelimit.PolicyHeader)
 				}
 				headers := object{}
 				for _, name := range names {

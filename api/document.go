@@ -9,6 +9,8 @@ import (
 	"strings"
 
 	"github.com/danielgtaylor/huma/v2"
+
+	"github.com/slipwayhq/slipway/ratelimit"
 )
 
 // completeDocument adds what huma does not derive from types: where the service is,
@@ -95,7 +97,7 @@ func headerNames(shared map[string]*huma.Header, status string, op *huma.Operati
 	case http.StatusUnauthorized:
 		names = append(names, "WWW-Authenticate")
 	case http.StatusTooManyRequests:
-		names = append(names, "Retry-After", rateLimitHeader, rateRemainingHeader, rateResetHeader, ratePolicyHeader)
+		names = append(names, "Retry-After", ratelimit.LimitHeader, ratelimit.RemainingHeader, ratelimit.ResetHeader, ratelimit.PolicyHeader)
 	case http.StatusServiceUnavailable:
 		if op.OperationID != "health" {
 			names = append(names, "Retry-After")
@@ -124,10 +126,10 @@ func documentHeaders() map[string]*huma.Header {
 		"WWW-Authenticate": text("How to say who calls (RFC 6750 §3)", `Bearer realm="slipway"`),
 		"Retry-After":      number("Seconds to wait before trying again", 5),
 
-		rateLimitHeader:     number("How many requests the limit that is nearest allows in its period. Every answer to which a limit applies has these four", 1200),
-		rateRemainingHeader: number("How many of them are left", 0),
-		rateResetHeader:     number("Seconds until all of them are there again", 60),
-		ratePolicyHeader:    text("The limit with its period in seconds", "1200;w=60"),
+		ratelimit.LimitHeader:     number("How many requests the limit that is nearest allows in its period. Every answer to which a limit applies has these four", 1200),
+		ratelimit.RemainingHeader: number("How many of them are left", 0),
+		ratelimit.ResetHeader:     number("Seconds until all of them are there again", 60),
+		ratelimit.PolicyHeader:    text("The limit with its period in seconds", "1200;w=60"),
 	}
 }
 

@@ -2,7 +2,6 @@ package api
 
 import (
 	"context"
-	"net/http"
 	"strconv"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -27,16 +26,6 @@ type Rates struct {
 	// Device is of POST /device/code, which anybody may call, by client address.
 	Device ratelimit.Limit
 }
-
-// The fields that tell a client of its limits, as in revisions 0 to 6 of
-// draft-ietf-httpapi-ratelimit-headers, which clients know most. Where several
-// limits apply they tell of the one with the least left.
-const (
-	rateLimitHeader     = "RateLimit-Limit"
-	rateRemainingHeader = "RateLimit-Remaining"
-	rateResetHeader     = "RateLimit-Reset"
-	ratePolicyHeader    = "RateLimit-Policy"
-)
 
 // limiters are what counts.
 type limiters struct {
@@ -81,7 +70,8 @@ func (s *Server) limitCaller(ctx huma.Context, next func(huma.Context)) {
 	}
 }
 
-// take asks a limiter, tells the client, and answers those who come too often. A
+// take asks a limiter, tells the client of the one with the least left where several
+// apply, and answers those who come too often. A
 // limiter that cannot tell lets pass: what the request needs of the database will
 // say so itself.
 func (s *Server) take(c *gin.Context, limiter ratelimit.Limiter, key string, limit ratelimit.Limit) bool {
@@ -97,21 +87,13 @@ func (s *Server) take(c *gin.Context, limiter ratelimit.Limiter, key string, lim
 	}
 	if before, ok := c.Get(rateKey); !ok || !decision.Allowed || decision.Remaining < before.(ratelimit.Decision).Remaining {
 		c.Set(rateKey, decision)
-		showRate(c.Writer.Header(), decision)
+		decision.Show(c.Writer.Header())
 	}
 	if err := decision.Err(); err != nil {
 		s.writeError(c, err)
 		return false
 	}
 	return true
-}
-
-func showRate(h http.Header, d ratelimit.Decision) {
-	limit := strconv.Itoa(d.Limit.Count)
-	h.Set(rateLimitHeader, limit)
-	h.Set(rateRemainingHeader, strconv.Itoa(d.Remaining))
-	h.Set(rateResetHeader, strconv.Itoa(ratelimit.Seconds(d.ResetAfter)))
-	h.Set(ratePolicyHeader, limit+";w="+strconv.Itoa(ratelimit.Seconds(d.Limit.Period)))
 }
 
 // clientNetwork is what one client can be taken to have; see clientaddr.

@@ -293,7 +293,7 @@ func (a *Auth) take(ctx context.Context, key string, limit ratelimit.Limit) erro
 		return err
 	}
 	if !decision.Allowed {
-		return &failure{http.StatusTooManyRequests, "TOO_MANY_REQUESTS", "Too many requests. Please try again later.", decision.RetryAfter}
+		return &failure{http.StatusTooManyRequests, "TOO_MANY_REQUESTS", "Too many requests. Please try again later.", decision.RetryAfter, &decision}
 	}
 	return nil
 }

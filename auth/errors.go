@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/slipwayhq/slipway/models"
+	"github.com/slipwayhq/slipway/ratelimit"
 )
 
 // failure is an answer that says no, as the client knows it: {code, message}.
@@ -17,6 +18,8 @@ type failure struct {
 	message string
 	// retryAfter is when to come again; 0 says nothing of it.
 	retryAfter time.Duration
+	// rate is what it was too much for, nil for what was not too much.
+	rate *ratelimit.Decision
 }
 
 func (f *failure) Error() string { return f.code + ": " + f.message }
@@ -40,7 +43,7 @@ func invalid(field, problem string) error {
 	return refuse(http.StatusBadRequest, "VALIDATION_ERROR", "[body."+field+"] Invalid input: "+problem)
 }
 func busy() error {
-	return &failure{http.StatusServiceUnavailable, "SERVICE_UNAVAILABLE", "Too many people sign in at once. Try again in a few seconds.", 5 * time.Second}
+	return &failure{http.StatusServiceUnavailable, "SERVICE_UNAVAILABLE", "Too many people sign in at once. Try again in a few seconds.", 5 * time.Second, nil}
 }
 
 // writeError answers with the failure in err; what is none is ours and is logged.
@@ -48,6 +51,9 @@ func (a *Auth) writeError(w http.ResponseWriter, r *http.Request, err error) {
 	f := a.failureOf(err)
 	if f.status >= http.StatusInternalServerError && r.Context().Err() == nil {
 		a.log.WithError(err).WithFields(map[string]any{"path": r.URL.Path, "request_id": w.Header().Get("X-Request-Id")}).Error("signing in fails on our side")
+	}
+	if f.rate != nil {
+		f.rate.Show(w.Header())
 	}
 	if f.retryAfter > 0 {
 		seconds := strconv.Itoa(int((f.retryAfter + time.Second - 1) / time.Second))
@@ -67,7 +73,7 @@ func (a *Auth) failureOf(err error) *failure {
 	}
 	switch code := models.CodeOf(err); code {
 	case models.CodeDatabase:
-		return &failure{http.StatusServiceUnavailable, "SERVICE_UNAVAILABLE", models.MessageOf(err), 5 * time.Second}
+		return &failure{http.StatusServiceUnavailable, "SERVICE_UNAVAILABLE", models.MessageOf(err), 5 * time.Second, nil}
 	case models.CodeInternal:
 		return refuse(http.StatusInternalServerError, "INTERNAL_SERVER_ERROR", "Something went wrong on our side; the request id in the log says what.")
 	default:

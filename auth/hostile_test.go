@@ -390,6 +390,7 @@ func TestSignIn_tenThousandAttemptsLockNobodyOut(t *testing.T) {
 	w = s.attempt("203.0.113.10", "ada@example.com", goodPassword)
 	require.Equal(t, http.StatusTooManyRequests, w.Code)
 	require.NotEmpty(t, w.Header().Get("Retry-After"))
+	require.Equal(t, "0", w.Header().Get(ratelimit.RemainingHeader), "of the limit that was met, not of a wider one")
 	require.Contains(t, w.Body.String(), "TOO_MANY_REQUESTS")
 	require.Equal(t, http.StatusOK, s.attempt("203.0.113.10", "ada@example.com", goodPassword, known).Code)
 	// Somebody else's such cookie is of no use, and one's own has a bound.

@@ -84,10 +84,14 @@ func (d Decision) Err() error {
 func Seconds(d time.Duration) int { return int(math.Ceil(d.Seconds())) }
 
 func period(d time.Duration) string {
-	if d == time.Minute {
+	switch d {
+	case time.Minute:
 		return "minute"
+	case time.Hour:
+		return "hour"
+	default:
+		return d.String()
 	}
-	return d.String()
 }
 
 // decide says what a key whose permits are all back after full may do.
