@@ -18,7 +18,7 @@ const actionTimeout = 5 * time.Second
 
 // ActionRequest is the body of retry, abandon and cancel; all of it is optional.
 type ActionRequest struct {
-	Reason string `json:"reason,omitempty" maxLength:"500" pattern:"^[^\\x00-\\x1f\\x7f]*$" patternDescription:"one line of text" doc:"Shown in the deployment's step lines" example:"The disk is mended."`
+	Reason string `json:"reason,omitempty" maxLength:"500" pattern:"^[^\\x00-\\x1f\\x7f-\\x9f]*$" patternDescription:"one line of text" doc:"Shown in the deployment's step lines" example:"The disk is mended."`
 }
 
 // ActionAnswer says that an action was taken.

@@ -18,7 +18,7 @@ type DeadLettersRequest struct {
 	Step      models.Step `json:"step,omitempty" enum:"validate,sync,sandbox,build,deploy,cleanup" doc:"Only those that failed at this step" example:"deploy"`
 	Before    *time.Time  `json:"before,omitempty" doc:"Only those that were parked before this time, in RFC 3339" example:"2025-07-22T10:30:00Z"`
 	Limit     int         `json:"limit,omitempty" minimum:"1" maximum:"100" default:"100" doc:"How many at most; those that wait longest first"`
-	Reason    string      `json:"reason,omitempty" maxLength:"500" pattern:"^[^\\x00-\\x1f\\x7f]*$" patternDescription:"one line of text" doc:"Shown in the deployments' step lines" example:"The storage is back"`
+	Reason    string      `json:"reason,omitempty" maxLength:"500" pattern:"^[^\\x00-\\x1f\\x7f-\\x9f]*$" patternDescription:"one line of text" doc:"Shown in the deployments' step lines" example:"The storage is back"`
 }
 
 // DeadLetterResult is what an action on one of them came to.

@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"encoding/hex"
 	"fmt"
+	"mime"
 	"net/http"
 	"runtime/debug"
 	"strings"
@@ -146,6 +147,10 @@ func (s *Server) deadlines(c *gin.Context) {
 func (s *Server) refuseBody(ctx huma.Context, next func(huma.Context)) {
 	c := humagin.Unwrap(ctx)
 	op := ctx.Operation()
+	if kind, _, err := mime.ParseMediaType(c.GetHeader("Content-Type")); err == nil {
+		// It counts in any case (RFC 9110 §8.3.1), which huma does not know.
+		c.Request.Header.Set("Content-Type", kind)
+	}
 	limit := op.MaxBodyBytes - 1
 	length := c.Request.ContentLength
 	switch {

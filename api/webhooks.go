@@ -50,7 +50,7 @@ type WebhookRequest struct {
 
 // WebhookChange is the body of PATCH /webhooks/{id}; what is left out stays.
 type WebhookChange struct {
-	URL     string   `json:"url,omitempty" maxLength:"2048" doc:"Where to send" example:"https://example.com/hooks/slipway"`
+	URL     string   `json:"url,omitempty" minLength:"1" maxLength:"2048" doc:"Where to send" example:"https://example.com/hooks/slipway"`
 	Events  []string `json:"events,omitempty" maxItems:"50" doc:"Which events it hears of" example:"[\"deployment.*\"]"`
 	Enabled *bool    `json:"enabled,omitempty" doc:"false stops it; true starts it again, also after it was disabled by itself" example:"true"`
 	Token   *string  `json:"token,omitempty" maxLength:"1024" pattern:"^[!-~]*$" patternDescription:"printable ASCII" doc:"With github, what authorizes commit statuses; empty for none" example:"github_pat_11ABCDEFG"`
