@@ -1,6 +1,7 @@
 package auth
 
 import (
+	"cmp"
 	"crypto/sha256"
 	"embed"
 	"encoding/hex"
@@ -18,10 +19,24 @@ import (
 var clientTest embed.FS
 
 func TestClient_ofBetterAuthFindsWhatItKnows(t *testing.T) {
+	for scheme, page := range map[string]string{"http": "", "https": securePage} {
+		t.Run(scheme, func(t *testing.T) {
+			hub := newFakeGitHub(t)
+			hub.addresses = `[{"email":"ada@example.com","primary":true,"verified":true}]`
+			newService(t, hub.configure, func(o *Options) { o.AppURL = cmp.Or(page, o.AppURL) }).drive("drive.mjs")
+		})
+	}
+}
+
+func TestClient_ofBetterAuthConfirmsAnAddress(t *testing.T) {
+	confirming(t).drive("confirm.mjs")
+}
+
+// drive has a script use the published client.
+func (s *service) drive(name string) {
+	t := s.T
+	t.Helper()
 	modules := installClient(t)
-	hub := newFakeGitHub(t)
-	hub.addresses = `[{"email":"ada@example.com","primary":true,"verified":true}]`
-	s := newService(t, hub.configure)
 	s.mux.HandleFunc("/letters", func(w http.ResponseWriter, r *http.Request) {
 		// Each is sent apart from its answer, so they come in no order.
 		for _, letter := range s.lettersTo(r.URL.Query().Get("to")) {
@@ -30,12 +45,12 @@ func TestClient_ofBetterAuthFindsWhatItKnows(t *testing.T) {
 	})
 	dir := t.TempDir()
 	require.NoError(t, os.Symlink(modules, filepath.Join(dir, "node_modules")))
-	script, err := clientTest.ReadFile("clienttest/drive.mjs")
+	script, err := clientTest.ReadFile("clienttest/" + name)
 	require.NoError(t, err)
-	require.NoError(t, os.WriteFile(filepath.Join(dir, "drive.mjs"), script, 0o600))
-	cmd := exec.CommandContext(t.Context(), "node", "drive.mjs")
+	require.NoError(t, os.WriteFile(filepath.Join(dir, name), script, 0o600))
+	cmd := exec.CommandContext(t.Context(), "node", name)
 	cmd.Dir = dir
-	cmd.Env = append(os.Environ(), "SERVER="+s.http.URL)
+	cmd.Env = append(os.Environ(), "SERVER="+s.http.URL, "PAGE="+s.auth.opts.AppURL)
 	output, err := cmd.CombinedOutput()
 	require.NoError(t, err, "%s\n%s", output, s.log)
 }

@@ -1,23 +1,29 @@
 // Drives the better-auth client, as published, through everything that people do
 // with it. The server under test is at SERVER; its letters are read at /letters.
+// People know it as PAGE: with https, cookies and headers are as they are there.
 import assert from "node:assert/strict";
 import { createAuthClient } from "better-auth/client";
 
 const server = process.env.SERVER;
+const page = process.env.PAGE;
+const secure = page.startsWith("https:");
+const sessionCookie = (secure ? "__Secure-" : "") + "better-auth.session_token";
 
 // browser is a client with cookies of its own, which says where it comes from.
 function browser() {
   const jar = new Map();
   const request = async (url, init = {}) => {
     const headers = new Headers(init.headers);
-    headers.set("origin", server);
+    headers.set("origin", page);
+    if (secure) headers.set("sec-fetch-site", "same-origin");
     if (jar.size > 0) headers.set("cookie", [...jar].map(([name, value]) => `${name}=${value}`).join("; "));
-    const answer = await fetch(url, { ...init, headers, redirect: "manual" });
+    const answer = await fetch(String(url).replace(page, server), { ...init, headers, redirect: "manual" });
     for (const cookie of answer.headers.getSetCookie()) {
       const [pair, ...attributes] = cookie.split("; ");
       const at = pair.indexOf("=");
       if (attributes.includes("Max-Age=0")) jar.delete(pair.slice(0, at));
       else jar.set(pair.slice(0, at), pair.slice(at + 1));
+      assert.equal(secure, attributes.includes("Secure"), cookie);
       assert.ok(attributes.includes("HttpOnly") && attributes.includes("SameSite=Lax") && attributes.includes("Path=/"), cookie);
     }
     return answer;
@@ -52,7 +58,7 @@ assert.equal(made.user.email, email);
 assert.equal(made.user.emailVerified, false);
 assert.equal(made.user.image, null);
 assert.equal(typeof made.token, "string");
-assert.ok(laptop.jar.has("better-auth.session_token"));
+assert.ok(laptop.jar.has(sessionCookie));
 const me = await good(laptop.client.getSession());
 assert.equal(me.user.id, made.user.id);
 assert.equal(me.session.userId, made.user.id);
@@ -95,10 +101,10 @@ assert.equal(await good(phone.client.getSession()), null);
 await good(phone.client.signIn.email({ email, password }));
 const changed = "the second password";
 await bad(laptop.client.changePassword({ currentPassword: "wrong", newPassword: changed }), 400, "INVALID_PASSWORD");
-const before = laptop.jar.get("better-auth.session_token");
+const before = laptop.jar.get(sessionCookie);
 const after = await good(laptop.client.changePassword({ currentPassword: password, newPassword: changed, revokeOtherSessions: true }));
 assert.equal(typeof after.token, "string");
-assert.notEqual(laptop.jar.get("better-auth.session_token"), before);
+assert.notEqual(laptop.jar.get(sessionCookie), before);
 assert.equal((await good(laptop.client.getSession())).user.id, made.user.id);
 assert.equal(await good(phone.client.getSession()), null);
 
@@ -108,7 +114,7 @@ assert.equal((await good(phone.client.requestPasswordReset({ email: "nobody@exam
 await bad(phone.client.requestPasswordReset({ email, redirectTo: "//evil.example" }), 403, "INVALID_REDIRECT_URL");
 const letter = await (await fetch(`${server}/letters?to=${email}`)).text();
 const link = letter.match(/http\S+reset-password\S+/)[0];
-const onward = new URL((await phone.request(link)).headers.get("location"), server);
+const onward = new URL((await phone.request(link)).headers.get("location"), page);
 assert.equal(onward.pathname, "/app/reset");
 const token = onward.searchParams.get("token");
 const third = "the third password";
@@ -135,4 +141,4 @@ assert.deepEqual(await good(laptop.client.signOut()), { success: true });
 assert.equal(await good(laptop.client.getSession()), null);
 assert.deepEqual(await good(phone.client.revokeSessions()), { status: true });
 assert.equal(await good(phone.client.getSession()), null);
-assert.ok(!phone.jar.has("better-auth.session_token"));
+assert.ok(!phone.jar.has(sessionCookie));
