@@ -31,7 +31,7 @@ type ReleaseList struct {
 
 // RollbackRequest is the body of POST /projects/{id}/rollback, which may be left out.
 type RollbackRequest struct {
-	ReleaseID string `json:"releaseId,omitempty" maxLength:"64" doc:"The release to go back to; the one before the live one when left out"`
+	ReleaseID string `json:"releaseId,omitempty" maxLength:"64" doc:"The release to go back to; the one that was live before when left out"`
 }
 
 // RollbackAnswer says what is live now.
@@ -135,7 +135,7 @@ func (s *Server) rollback(ctx context.Context, in *rollbackInput) (*rollbackOutp
 	}}, nil
 }
 
-// rollbackTarget is the release asked for, or the one before the live one.
+// rollbackTarget is the release asked for, or the one that was live before.
 func (s *Server) rollbackTarget(ctx context.Context, project models.Project, wanted string) (models.Release, error) {
 	if wanted != "" {
 		if !models.ValidID(models.PrefixRelease, wanted) {
@@ -146,16 +146,5 @@ func (s *Server) rollbackTarget(ctx context.Context, project models.Project, wan
 	if project.LiveReleaseID == "" {
 		return models.Release{}, models.Errorf(models.CodeReleaseNotFound, "Nothing of this project is live yet.")
 	}
-	live, err := s.opts.Store.Release(ctx, project.ID, project.LiveReleaseID)
-	if err != nil {
-		return models.Release{}, err
-	}
-	rows, err := s.opts.Store.Releases(ctx, project.ID, positionOf(live), 1)
-	if err != nil {
-		return models.Release{}, err
-	}
-	if len(rows) == 0 {
-		return models.Release{}, models.Errorf(models.CodeReleaseNotFound, "The live release is the project's first; there is none before it.")
-	}
-	return rows[0], nil
+	return s.opts.Store.ReleaseBefore(ctx, project.ID, project.LiveReleaseID)
 }

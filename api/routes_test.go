@@ -18,15 +18,22 @@ import (
 // goLive writes a release of a deployment and makes it live.
 func (g *gateway) goLive(row models.Deployment) models.Release {
 	g.Helper()
+	r := g.writeRelease(row)
+	live, err := g.store.GoLive(g.Context(), r)
+	require.NoError(g, err)
+	require.True(g, live)
+	return r
+}
+
+// writeRelease makes a deployment's release.
+func (g *gateway) writeRelease(row models.Deployment) models.Release {
+	g.Helper()
 	r, err := g.store.WriteRelease(g.Context(), models.Release{
 		ProjectID: row.ProjectID, OrganizationID: row.OrganizationID, DeploymentID: row.ID, Sequence: row.Sequence,
 		ManifestDigest: strings.Repeat("a", 64), Files: 1, Bytes: 2, Framework: "vite",
 	})
 	require.NoError(g, err)
 	require.NoError(g, g.store.MarkChecked(g.Context(), r.ID))
-	live, err := g.store.GoLive(g.Context(), r)
-	require.NoError(g, err)
-	require.True(g, live)
 	return r
 }
 
@@ -225,6 +232,23 @@ func TestRollback_goesBackToTheReleaseBeforeOrToTheOneAskedFor(t *testing.T) {
 	}
 	g.do("POST", path, `"x"`).failed(models.CodeValidation)
 
+	// A preview that was live for nobody was taken for the release before.
+	preview := g.deploy(map[string]any{"preview": true})
+	g.writeRelease(preview)
+	passed := g.deploy(nil)
+	g.writeRelease(passed)
+	g.record(passed.ID, 1, func(st *models.Status) { succeeded(st); st.Outcome = models.OutcomeSuperseded })
+	fourth := g.goLive(g.deploy(nil))
+	g.do("POST", path, nil).into(200, &back)
+	require.Equal(t, fourth.ID, back.PreviousReleaseID)
+	require.Equal(t, third.ID, back.ReleaseID)
+}
+
+func TestReleases_areListedNewestFirst(t *testing.T) {
+	g := newGateway(t)
+	first := g.goLive(g.deploy(nil))
+	g.goLive(g.deploy(nil))
+	third := g.goLive(g.deploy(nil))
 	var list api.ReleaseList
 	g.do("GET", "/projects/"+g.project.ID+"/releases?limit=2", nil).into(200, &list)
 	require.Len(t, list.Items, 2)

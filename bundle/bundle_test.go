@@ -273,6 +273,12 @@ func TestRun_assetsOutsideTheProjectAreRefused(t *testing.T) {
 	require.Contains(t, b.refused(), "outside the project")
 }
 
+// The worker went live without the files its settings ask for.
+func TestRun_assetsThatAreNotThereAreRefused(t *testing.T) {
+	b := build(t, map[string]string{"wrangler.jsonc": settings(`, "assets": { "directory": "public" }`), "src/index.ts": hello})
+	require.Contains(t, b.refused(), "the folder of the assets, public, is not there after the build; set assets.directory")
+}
+
 func TestRun_assetsNeverShowTheServersSide(t *testing.T) {
 	b := build(t, map[string]string{
 		"wrangler.jsonc": `{"main":"site/server.js","assets":{"directory":"site"}}`, "site/server.js": hello,

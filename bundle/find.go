@@ -173,8 +173,8 @@ func (p *plan) checkAssets() error {
 	if stat, err := os.Stat(p.assets); err == nil && stat.IsDir() {
 		return nil
 	}
-	if p.main == "" {
-		return p.errorf("the folder of the assets, %s, is not there after the build", p.show(p.assets))
+	if p.main == "" || !p.Generated {
+		return p.errorf("the folder of the assets, %s, is not there after the build; set assets.directory to the one with the files, or remove it", p.show(p.assets))
 	}
 	// No mistake: Vite makes the folder only when there is something to put in.
 	p.note("the folder of the assets, %s, is not there after the build", p.show(p.assets))
