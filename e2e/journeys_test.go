@@ -24,28 +24,47 @@ import (
 // TestJourneys_goThroughTheWholeProduct takes people's ways through it that touch
 // every process there is, side by side on one system with two dispatchers.
 func TestJourneys_goThroughTheWholeProduct(t *testing.T) {
-	s := boot(t, "SLIPWAY_WEBHOOK_ALLOW_PRIVATE=127.0.0.0/8")
+	// The second dispatcher has to find the database again after a power cut.
+	s := boot(t, "SLIPWAY_WEBHOOK_ALLOW_PRIVATE=127.0.0.0/8", "SLIPWAY_POSTGRES_PORT="+freePort(t))
 	// Each has a working folder, sandboxes and workers of its own, as on a machine
 	// of its own.
 	dispatchers := []string{s.DispatcherURL, s.startDispatcher()}
-	for _, journey := range []struct {
-		name string
-		goes func(s *system, dispatchers []string)
-	}{
-		// The longest first, so that the others go on beside it.
-		{"a release is rolled out, and another goes back by itself", rollsOut},
-		{"a rollout is canceled", cancelsRollout},
-		{"a webhook is told of a deployment", tellsWebhooks},
-		{"a project changes hands while it is visited, and is deleted", changesHands},
-		{"the command line is signed in, deploys, and is signed out", signsIn},
-	} {
-		t.Run(journey.name, func(t *testing.T) {
-			t.Parallel()
-			of := *s
-			of.t = t
-			journey.goes(&of, dispatchers)
-		})
-	}
+	t.Run("side by side", func(t *testing.T) {
+		for _, journey := range []struct {
+			name string
+			goes func(s *system, dispatchers []string)
+		}{
+			// The longest first, so that the others go on beside it.
+			{"a release is rolled out, and another goes back by itself", rollsOut},
+			{"a rollout is canceled", cancelsRollout},
+			{"a webhook is told of a deployment", tellsWebhooks},
+			{"a project changes hands while it is visited, and is deleted", changesHands},
+			{"the command line is signed in, deploys, and is signed out", signsIn},
+		} {
+			t.Run(journey.name, func(t *testing.T) {
+				t.Parallel()
+				of := *s
+				of.t = t
+				journey.goes(&of, dispatchers)
+			})
+		}
+	})
+	t.Run("a rollout goes on after a power cut", func(t *testing.T) {
+		of := s.t
+		s.t = t
+		defer func() { s.t = of }()
+		outlivesPowerCut(s, dispatchers[1])
+	})
+}
+
+func freePort(t *testing.T) string {
+	t.Helper()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	defer listener.Close()
+	_, port, err := net.SplitHostPort(listener.Addr().String())
+	require.NoError(t, err)
+	return port
 }
 
 // startDispatcher runs one more dispatcher, on what the first one has too: the

@@ -180,3 +180,25 @@ func cancelsRollout(s *system, dispatchers []string) {
 	require.Empty(s.t, stdout)
 	require.Contains(s.t, stderr, "ended")
 }
+
+// outlivesPowerCut ends everything but the second dispatcher in the middle of a
+// rollout, database and all, and starts it again.
+func outlivesPowerCut(s *system, second string) {
+	const name = "enduring"
+	project := s.newProject(name)
+	s.succeed(s.deploy(project, worker(name, says("first"))))
+	release := s.preview(project, name, says("second"))
+	r := s.startRollout(project, release, []int{50, 100}, "10s")
+	s.wait(10*time.Second, "the share at the second dispatcher", func() bool { return s.visit(second, name, "", bucket(0)...).text() == "second" })
+	require.Equal(s.t, "first", s.visit(second, name, "", bucket(99)...).text())
+	s.kill()
+	for range 20 {
+		require.Equal(s.t, "second", s.visit(second, name, "", bucket(0)...).text(), "it goes on from memory")
+		require.Equal(s.t, "first", s.visit(second, name, "", bucket(99)...).text())
+	}
+	s.start()
+	s.wait(2*time.Minute, "the rollout to end", func() bool { return s.rollout(project, r.ID).Status != "running" })
+	require.Equal(s.t, "completed", s.rollout(project, r.ID).Status)
+	s.everybodyGets(s.DispatcherURL, name, "second")
+	s.everybodyGets(second, name, "second")
+}
