@@ -52,18 +52,20 @@ func (a *Auth) record(w http.ResponseWriter, r *http.Request, action, userID, se
 func (a *Auth) recordRefusal(w http.ResponseWriter, r *http.Request, action, userID, sessionID string) {
 	entry := a.entry(w, r, action, userID, sessionID)
 	entry.Outcome, entry.Code = models.AuditRefused, models.CodeUnauthorized
-	a.apart(r, a.recording, "an entry of the audit log", func(ctx context.Context) error { return a.recordRarely(ctx, entry) })
+	a.apart(r, a.recording, "an entry of the audit log", func(ctx context.Context) error {
+		a.recordRarely(ctx, entry)
+		return nil
+	})
 }
 
-// recordRarely is for what strangers can cause on an account.
-func (a *Auth) recordRarely(ctx context.Context, entry models.AuditEntry) error {
+// recordRarely is for what strangers can cause on an account; none is "".
+func (a *Auth) recordRarely(ctx context.Context, entry models.AuditEntry) {
 	if entry.UserID == "" {
-		return nil
+		return
 	}
 	if err := a.store.AppendAuditRarely(ctx, entry, attemptsEvery); err != nil {
 		a.unwritten(entry, err)
 	}
-	return nil
 }
 
 // entry is of something that is done now; the answer has its request's id.
