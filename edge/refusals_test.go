@@ -1,6 +1,7 @@
 package edge
 
 import (
+	"io"
 	"net/http"
 	"testing"
 
@@ -44,4 +45,24 @@ func TestWorker_thatIsRefusedForALimitFindsItInItsLog(t *testing.T) {
 	w.expect(r, "/", "10")
 	w.awaitLine(r, models.LogSystem, "are being refused")
 	assert.Len(t, said(), 1, "once for many")
+}
+
+func TestWorker_whoseConnectFailsFindsTheReasonInItsLog(t *testing.T) {
+	const reason = `Slipway did not connect this worker to "10.0.0.1:22": workers reach public addresses only.`
+	w := newWorld(t, func(o *Options) {
+		o.Outbound = func(Release) http.Handler {
+			return http.HandlerFunc(func(answer http.ResponseWriter, q *http.Request) {
+				answer.WriteHeader(http.StatusForbidden)
+				_, _ = io.WriteString(answer, reason+"\n")
+			})
+		}
+	})
+	r := w.deploy("r1", `import { connect } from "cloudflare:sockets";
+	export default { async fetch(request) {
+		if (new URL(request.url).pathname === "/fetch") return new Response(await (await fetch("http://10.0.0.1/")).text());
+		try { await connect("10.0.0.1:22").opened; return new Response("open"); } catch { return new Response("failed"); }
+	} }`)
+	w.expect(r, "/fetch", reason+"\n")
+	w.expect(r, "/", "failed")
+	w.awaitLine(r, models.LogSystem, "connect() failed: "+reason)
 }
