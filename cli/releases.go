@@ -48,7 +48,7 @@ func (p *program) rollbackCommand() *cobra.Command {
 		Use:   "rollback [release]",
 		Short: "Put an earlier release live again",
 		Long: `Put a release live again, at once and without building anything. Without an id it
-is the release before the live one. Deployments that were started before the
+is the one that was live before. Deployments that were started before the
 rollback do not undo it.`,
 		Example: `  slipway rollback
   slipway rollback rel_3kq5q2n7d4v6x2y7z3a4b5c6d7`,
