@@ -70,7 +70,7 @@ func rollsOut(s *system, dispatchers []string) {
 	}
 
 	const share = 30
-	good := s.startRollout(project, second, []int{share, 100}, "12s")
+	good := s.startRollout(project, second, []int{share, 100}, "10s")
 	s.requireShares(project, name, good, share, dispatchers)
 	s.wait(2*time.Minute, "the rollout to end", func() bool { return s.rollout(project, good.ID).Status != "running" })
 	require.Equal(s.t, "completed", s.rollout(project, good.ID).Status)
