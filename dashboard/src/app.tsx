@@ -20,6 +20,7 @@ import { Usage } from "./pages/usage";
 import { WebhookPage, Webhooks } from "./pages/webhooks";
 import { Shell } from "./shell";
 import { KeyHelp } from "./ui/keys";
+import { Afloat } from "./ui/mark";
 import { Notices, Questions } from "./ui/notice";
 import { Button, ErrorNote, Loading } from "./ui/parts";
 
@@ -136,6 +137,7 @@ function Of({ first, second, third }: { first?: string; second?: string; third?:
   }
   return (
     <div class="empty">
+      <Afloat />
       <h1 tabIndex={-1}>There is no such page</h1>
       <p>
         <a href="/app">Go to the projects</a>

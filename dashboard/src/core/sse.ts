@@ -25,13 +25,15 @@ export function follow(path: string, options: FollowOptions): () => void {
 async function run(path: string, options: FollowOptions, signal: AbortSignal) {
   let lastId = "";
   let wait = 1_000;
+  let failure: ApiError | undefined;
   while (!signal.aborted) {
-    options.onState?.("connecting");
-    let failure: ApiError | undefined;
+    // What went wrong is told until it is right again, not anew with each attempt.
+    options.onState?.("connecting", failure);
     try {
       const headers: Record<string, string> = { Accept: "text/event-stream" };
       if (lastId) headers["Last-Event-ID"] = lastId;
       const answer = await request("GET", path, { headers, signal });
+      failure = undefined;
       options.onState?.("open");
       const ended = await read(answer, signal, (event) => {
         wait = 1_000;

@@ -62,10 +62,12 @@ export function Drop({ project, first }: { project: Project; first: boolean }) {
         <Sending progress={progress} cancel={() => stop.current?.abort()} />
       ) : (
         <>
-          <p class="call">{first ? "Drop the project's folder here to put it live" : "Drop a folder here to deploy it"}</p>
-          <p class="muted">
-            <code>.git</code>, <code>node_modules</code> and what <code>.gitignore</code> names stay behind. Only files that are new are uploaded.
-          </p>
+          <div class="words">
+            <p class="call">{first ? "Drop the project's folder here to put it live" : "Drop a folder here to deploy it"}</p>
+            <p class="muted">
+              <code>.git</code>, <code>node_modules</code> and what <code>.gitignore</code> names stay behind.{first && " Only files that are new are uploaded."}
+            </p>
+          </div>
           <div class="actions">
             <Button kind={first ? "primary" : "plain"} onClick={() => input.current?.click()}>
               Choose a folder

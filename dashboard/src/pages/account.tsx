@@ -7,7 +7,8 @@ import { loadOrganizations, organizations, switchTo, user } from "../core/sessio
 import type { Organization, Role } from "../core/types";
 import { Dialog } from "../ui/dialog";
 import { ask, say } from "../ui/notice";
-import { Badge, Button, ErrorNote, Field, Loading, PageHead, Panel, Time, useAction } from "../ui/parts";
+import { Badge, Button, ErrorNote, Field, Loading, PageHead, Panel, Tag, Time, useAction } from "../ui/parts";
+import { actions, Table } from "../ui/table";
 import { useTitle } from "../ui/title";
 import { OrganizationForm } from "./organization";
 import { readable } from "./sign";
@@ -30,30 +31,29 @@ export function Account() {
             </Button>
           }
         >
-          <table class="list">
-            <tbody>
-              {organizations.value.map((o) => (
-                <tr key={o.id}>
-                  <td>{o.name}</td>
-                  <td>
-                    <Badge tone="idle">{o.role}</Badge>
-                  </td>
-                  <td class="right">
-                    <Button
-                      small
-                      kind="quiet"
-                      onClick={() => {
-                        switchTo(o.id);
-                        navigate("/");
-                      }}
-                    >
-                      Open
-                    </Button>
-                  </td>
-                </tr>
-              ))}
-            </tbody>
-          </table>
+          <Table label="Organizations" columns={["Name", "Your role", actions]}>
+            {organizations.value.map((o) => (
+              <tr key={o.id}>
+                <td>{o.name}</td>
+                <td>
+                  <Tag>{o.role}</Tag>
+                </td>
+                <td class="right">
+                  <Button
+                    small
+                    kind="quiet"
+                    label={`Open ${o.name}`}
+                    onClick={() => {
+                      switchTo(o.id);
+                      navigate("/");
+                    }}
+                  >
+                    Open
+                  </Button>
+                </td>
+              </tr>
+            ))}
+          </Table>
         </Panel>
         <Name />
         <Password />
@@ -175,28 +175,26 @@ function Sessions() {
       <ErrorNote error={list.error ?? end.error} retry={list.error && list.reload} />
       {!sessions && list.loading && <Loading />}
       {sessions && (
-        <table class="list">
-          <tbody>
-            {sessions.map((s) => (
-              <tr key={s.id}>
-                <td>
-                  {browserOf(s.userAgent)} {s.id === list.data?.own && <Badge tone="ok">this one</Badge>}
-                </td>
-                <td class="muted nowrap">{s.ipAddress}</td>
-                <td class="right nowrap">
-                  <Time at={s.updatedAt} />
-                </td>
-                <td class="right">
-                  {s.id !== list.data?.own && (
-                    <Button small kind="quiet" onClick={() => void end.run(s)}>
-                      Sign out
-                    </Button>
-                  )}
-                </td>
-              </tr>
-            ))}
-          </tbody>
-        </table>
+        <Table label="Where you are signed in" columns={["Browser", { text: "Address", wide: true }, { text: "Last seen", right: true }, actions]}>
+          {sessions.map((s) => (
+            <tr key={s.id}>
+              <td>
+                {browserOf(s.userAgent)} {s.id === list.data?.own && <Badge tone="ok">This one</Badge>}
+              </td>
+              <td class="wide-only muted nowrap number">{s.ipAddress}</td>
+              <td class="right nowrap">
+                <Time at={s.updatedAt} />
+              </td>
+              <td class="right">
+                {s.id !== list.data?.own && (
+                  <Button small kind="quiet" onClick={() => void end.run(s)} label={`Sign out ${browserOf(s.userAgent)}`}>
+                    Sign out
+                  </Button>
+                )}
+              </td>
+            </tr>
+          ))}
+        </Table>
       )}
     </Panel>
   );
@@ -233,25 +231,23 @@ export function OwnInvitations() {
   return (
     <Panel title="Invitations" flush>
       <ErrorNote error={accept.error} />
-      <table class="list">
-        <tbody>
-          {items.map((i) => (
-            <tr key={i.id}>
-              <td>
-                <strong>{i.orgName}</strong> <span class="muted">by {i.inviterName}</span>
-              </td>
-              <td>
-                <Badge tone="idle">{i.role}</Badge>
-              </td>
-              <td class="right">
-                <Button small kind="primary" onClick={() => void accept.run(i)} busy={accept.busy}>
-                  Accept
-                </Button>
-              </td>
-            </tr>
-          ))}
-        </tbody>
-      </table>
+      <Table label="Invitations" columns={["Organization", "Role", actions]}>
+        {items.map((i) => (
+          <tr key={i.id}>
+            <td>
+              <strong>{i.orgName}</strong> <span class="muted">by {i.inviterName}</span>
+            </td>
+            <td>
+              <Tag>{i.role}</Tag>
+            </td>
+            <td class="right">
+              <Button small kind="primary" onClick={() => void accept.run(i)} busy={accept.busy} label={`Accept the invitation to ${i.orgName}`}>
+                Accept
+              </Button>
+            </td>
+          </tr>
+        ))}
+      </Table>
     </Panel>
   );
 }

@@ -1,10 +1,10 @@
 // Who did what, from where.
-import { request } from "../core/api";
+import { get, request } from "../core/api";
 import { usePages, useResource } from "../core/resource";
-import { get } from "../core/api";
 import { organization } from "../core/session";
 import type { Page } from "../core/types";
-import { Badge, Button, Empty, ErrorNote, Loading, More, PageHead, Panel, Time, useAction } from "../ui/parts";
+import { Badge, Button, Empty, ErrorNote, PageHead, Panel, Time, useAction } from "../ui/parts";
+import { Listing, Table } from "../ui/table";
 import { useTitle } from "../ui/title";
 
 interface Entry {
@@ -35,7 +35,6 @@ export function Audit() {
     link.click();
     setTimeout(() => URL.revokeObjectURL(url), 10_000);
   });
-  const items = list.data;
   return (
     <>
       <PageHead
@@ -47,45 +46,24 @@ export function Audit() {
           </Button>
         }
       />
-      <ErrorNote error={list.error ?? download.error} retry={list.error && list.reload} />
-      {!items && list.loading && <Loading />}
-      {items?.length === 0 && <Empty title="Nothing yet" />}
-      {items && items.length > 0 && (
-        <Panel title="Entries" flush>
-          <table class="list">
-            <thead>
-              <tr>
-                <th scope="col">What</th>
-                <th scope="col">Who</th>
-                <th scope="col" class="wide-only">
-                  To what
-                </th>
-                <th scope="col" class="wide-only">
-                  From
-                </th>
-                <th scope="col" class="right">
-                  When
-                </th>
-              </tr>
-            </thead>
-            <tbody>
+      <ErrorNote error={download.error} />
+      <Panel title="Entries" bare>
+        <Listing list={list} empty={<Empty title="Nothing yet" />}>
+          {(items) => (
+            <Table label="Audit log" columns={["What", "Who", { text: "To what", wide: true }, { text: "From", wide: true }, { text: "When", right: true }]}>
               {items.map((e) => (
                 <tr key={e.id}>
-                  <td class="nowrap">
-                    <code>{e.action}</code> {e.outcome === "refused" && <Badge tone="bad">refused</Badge>}
+                  <td>
+                    <code>{e.action}</code> {e.outcome === "refused" && <Badge tone="bad">Refused</Badge>}
                   </td>
                   <td>
                     {names.get(e.userId) ?? <code class="id">{e.userId}</code>}
-                    {e.tokenId && <span class="muted"> by token</span>}
+                    {e.tokenId && <span class="muted"> · by token</span>}
                   </td>
-                  <td class="wide-only clip">
-                    {Object.entries(e.targets).map(([name, value]) => (
-                      <span key={name} class="target">
-                        <span class="muted">{name}</span> <code>{value}</code>
-                      </span>
-                    ))}
+                  <td class="wide-only">
+                    <Targets of={e.targets} />
                   </td>
-                  <td class="wide-only muted nowrap" title={e.userAgent}>
+                  <td class="wide-only muted nowrap number" title={e.userAgent}>
                     {e.address}
                   </td>
                   <td class="right nowrap">
@@ -93,11 +71,26 @@ export function Audit() {
                   </td>
                 </tr>
               ))}
-            </tbody>
-          </table>
-          <More more={list.more} loading={list.loading} />
-        </Panel>
-      )}
+            </Table>
+          )}
+        </Listing>
+      </Panel>
+    </>
+  );
+}
+
+// Targets are ids mostly, which begin with what they are of; that of the organization is
+// in every entry and says nothing.
+function Targets({ of }: { of: Record<string, string> }) {
+  return (
+    <>
+      {Object.entries(of)
+        .filter(([, value]) => value !== organization.value?.id)
+        .map(([name, value]) => (
+          <code key={name} class="target" title={`${name}: ${value}`}>
+            {value.replace(/^([a-z]+_[a-z2-7]{8})[a-z2-7]{18}$/, "$1…")}
+          </code>
+        ))}
     </>
   );
 }

@@ -6,7 +6,8 @@ import { href } from "../core/router";
 import { may } from "../core/session";
 import type { Deployment, Project } from "../core/types";
 import { ask, say } from "../ui/notice";
-import { Badge, Button, Empty, ErrorNote, Loading, More, PageHead, Panel, Time, useAction } from "../ui/parts";
+import { Badge, Button, Empty, PageHead, Panel, Time, useAction } from "../ui/parts";
+import { actions, Listing, Table } from "../ui/table";
 import { useTitle } from "../ui/title";
 
 export function DeadLetters() {
@@ -31,7 +32,7 @@ export function DeadLetters() {
     <>
       <PageHead
         title="Dead letters"
-        sub="Deployments that failed for a reason that is not the project's. They are parked, and hold nothing but their quota."
+        sub="Deployments that failed for a reason that is not the project's. They hold nothing but their quota."
         actions={
           may("developer") &&
           items &&
@@ -42,36 +43,24 @@ export function DeadLetters() {
           )
         }
       />
-      <ErrorNote error={list.error} retry={list.reload} />
-      {!items && list.loading && <Loading />}
-      {items?.length === 0 && <Empty title="Nothing is parked">All is well.</Empty>}
-      {items && items.length > 0 && (
-        <Panel title="Parked" count={items.length} flush>
-          <table class="list">
-            <thead>
-              <tr>
-                <th scope="col">Deployment</th>
-                <th scope="col">Project</th>
-                <th scope="col" class="wide-only">
-                  What happened
-                </th>
-                <th scope="col" class="right">
-                  Parked
-                </th>
-                <th scope="col">
-                  <span class="unseen">Actions</span>
-                </th>
-              </tr>
-            </thead>
-            <tbody>
-              {items.map((d) => (
+      <Panel title="Parked deployments" bare>
+        <Listing
+          list={list}
+          empty={
+            <Empty title="Nothing is parked">
+              <p>What fails for want of a machine, a network or a disk comes here and waits for a retry.</p>
+            </Empty>
+          }
+        >
+          {(parked) => (
+            <Table label="Parked deployments" columns={["Deployment", "Project", { text: "What happened", wide: true }, { text: "Parked", right: true }, actions]}>
+              {parked.map((d) => (
                 <Letter key={d.id} d={d} name={names.get(d.projectId)} reload={list.reload} />
               ))}
-            </tbody>
-          </table>
-          <More more={list.more} loading={list.loading} />
-        </Panel>
-      )}
+            </Table>
+          )}
+        </Listing>
+      </Panel>
     </>
   );
 }

@@ -42,6 +42,9 @@ export function DeploymentPage({ id }: { id: string }) {
         }
         actions={<Actions d={d} ended={ended} reload={loaded.reload} project={project.data} />}
       />
+      <p class="unseen" role="status">
+        {ended || d.outcome ? state.text : d.currentStep ? `${stepWords[d.currentStep]}, ${stepStates.in_progress}` : state.text}
+      </p>
       <ErrorNote error={loaded.error} retry={loaded.reload} />
       {d.stale && <p class="note warn">No worker answers at the moment; this is the last that was recorded.</p>}
       {!ended && d.outcome !== "dead_letter" && <Meter label="Progress" part={d.progress / 100} />}

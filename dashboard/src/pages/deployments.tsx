@@ -4,7 +4,8 @@ import { usePages } from "../core/resource";
 import type { Deployment, Project } from "../core/types";
 import { History } from "../ui/chart";
 import { DeploymentTable } from "../ui/deployments";
-import { Choice, Empty, ErrorNote, Loading, More, Panel } from "../ui/parts";
+import { Choice, Empty, Panel } from "../ui/parts";
+import { Listing } from "../ui/table";
 
 const filters = [
   { value: "", text: "All" },
@@ -27,12 +28,10 @@ export function Deployments({ project }: { project: Project }) {
           <History deployments={items} />
         </Panel>
       )}
-      <ErrorNote error={list.error} retry={list.reload} />
       <Panel title="Deployments" flush actions={<Choice hideLabel label="Show" value={filter} onChange={setFilter} options={filters} />}>
-        {!items && list.loading && <Loading />}
-        {items?.length === 0 && <Empty title={filter ? "No deployment is like that" : "No deployments yet"} />}
-        {items && items.length > 0 && <DeploymentTable deployments={items} liveReleaseId={project.liveReleaseId} />}
-        <More more={list.more} loading={list.loading} />
+        <Listing list={list} empty={<Empty title={filter ? "No deployment is like that" : "No deployments yet"} />}>
+          {(shown) => <DeploymentTable deployments={shown} liveReleaseId={project.liveReleaseId} />}
+        </Listing>
       </Panel>
     </div>
   );

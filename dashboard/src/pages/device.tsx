@@ -41,9 +41,11 @@ function Ask() {
       }}
     >
       <Field label="The code that the device shows" placeholder="BCDF-GHJK" autocomplete="off" required autofocus value={code} onInput={setCode} />
-      <Button type="submit" kind="primary">
-        Go on
-      </Button>
+      <div class="form-actions">
+        <Button type="submit" kind="primary">
+          Go on
+        </Button>
+      </div>
     </form>
   );
 }

@@ -7,6 +7,7 @@ import type { Domain, Project } from "../core/types";
 import { ask, say } from "../ui/notice";
 import { Badge, Button, Copy, Empty, ErrorNote, Field, Loading, Outside, Panel, Time, useAction } from "../ui/parts";
 import { domainTone } from "../ui/state";
+import { Table } from "../ui/table";
 
 export function Domains({ project }: { project: Project }) {
   const path = `/projects/${project.id}/domains`;
@@ -37,18 +38,32 @@ export function Domains({ project }: { project: Project }) {
         </Panel>
       )}
       <ErrorNote error={domains.error} retry={domains.reload} />
-      {!domains.data && domains.loading && <Loading />}
-      {domains.data?.length === 0 && (
-        <Empty title="No domains yet">
-          <p>
-            The project answers at <Outside to={project.url} /> in any case.
-          </p>
-        </Empty>
+      {!domains.data?.length && (domains.loading || domains.data) && (
+        <Panel title="Domains" bare>
+          {domains.data ? (
+            <Empty title="No domains yet">
+              <p>
+                The project answers at <Outside to={project.url} /> in any case.
+              </p>
+            </Empty>
+          ) : (
+            <Loading />
+          )}
+        </Panel>
       )}
       {domains.data?.map((d) => (
         <DomainCard key={d.id} domain={d} path={`${path}/${encodeURIComponent(d.host)}`} reload={domains.reload} />
       ))}
     </div>
+  );
+}
+
+function Copyable({ value, what }: { value: string; what: string }) {
+  return (
+    <span class="copyable">
+      <code>{value}</code>
+      <Copy value={value} what={what} />
+    </span>
   );
 }
 
@@ -106,32 +121,22 @@ function DomainCard({ domain, path, reload }: { domain: Domain; path: string; re
           <p>Put these records into the DNS of the domain. They are looked for again and again, less and less often.</p>
         )}
         <div class="scroll">
-          <table class="list dns">
-            <thead>
-              <tr>
-                <th scope="col">Type</th>
-                <th scope="col">Name</th>
-                <th scope="col">Value</th>
-                <th scope="col">What for</th>
+          <Table label={`DNS records of ${domain.host}`} columns={["Record", "Name", "Value"]}>
+            {domain.dns.map((record) => (
+              <tr key={record.type + record.name} class="dns">
+                <td>
+                  <code class="kind">{record.type}</code>
+                  <p class="hint">{record.purpose}</p>
+                </td>
+                <td>
+                  <Copyable value={record.name} what={`the name of the ${record.type} record`} />
+                </td>
+                <td>
+                  <Copyable value={record.value} what={`the value of the ${record.type} record`} />
+                </td>
               </tr>
-            </thead>
-            <tbody>
-              {domain.dns.map((record) => (
-                <tr key={record.type + record.name}>
-                  <td>
-                    <code>{record.type}</code>
-                  </td>
-                  <td>
-                    <code>{record.name}</code> <Copy value={record.name} what="the name" />
-                  </td>
-                  <td>
-                    <code>{record.value}</code> <Copy value={record.value} what="the value" />
-                  </td>
-                  <td class="muted">{record.purpose}</td>
-                </tr>
-              ))}
-            </tbody>
-          </table>
+            ))}
+          </Table>
         </div>
       </div>
     </section>

@@ -8,7 +8,8 @@ import { navigate } from "../core/router";
 import type { Role } from "../core/types";
 import { Dialog } from "../ui/dialog";
 import { ask, say } from "../ui/notice";
-import { Badge, Button, Choice, ErrorNote, Field, Loading, More, PageHead, Panel, Time, useAction } from "../ui/parts";
+import { Button, Choice, Empty, ErrorNote, Field, More, PageHead, Panel, Tag, Time, useAction } from "../ui/parts";
+import { actions, Listing, Table } from "../ui/table";
 import { useTitle } from "../ui/title";
 
 interface Member {
@@ -90,7 +91,7 @@ export function Members() {
     <>
       <PageHead
         title="Members"
-        sub={organization.value?.name}
+        sub={`Who sees ${organization.value?.name}, and what they may do`}
         actions={
           may("admin") && (
             <Button kind="primary" onClick={() => setInviting(true)}>
@@ -99,39 +100,25 @@ export function Members() {
           )
         }
       />
-      <ErrorNote error={members.error} retry={members.reload} />
-      {!members.data && members.loading && <Loading />}
       <div class="stack">
-        {members.data && (
-          <Panel title="Members" count={members.data.length} flush>
-            <table class="list">
-              <thead>
-                <tr>
-                  <th scope="col">Who</th>
-                  <th scope="col">Role</th>
-                  <th scope="col" class="right wide-only">
-                    Since
-                  </th>
-                  <th scope="col">
-                    <span class="unseen">Actions</span>
-                  </th>
-                </tr>
-              </thead>
-              <tbody>
-                {members.data.map((m) => {
+        <Panel title="Members" bare>
+          <Listing list={members} empty={<Empty title="Nobody" />}>
+            {(items) => (
+              <Table label="Members" columns={["Who", "Role", { text: "Since", right: true, wide: true }, actions]}>
+                {items.map((m) => {
                   const self = m.userId === user.value?.id;
                   const mayChange = may("admin") && (m.role !== "owner" || may("owner"));
                   return (
                     <tr key={m.userId}>
                       <td>
                         <span class="person">{m.name || m.email}</span>
-                        {m.name && <span class="muted"> {m.email}</span>} {self && <span class="muted">(you)</span>}
+                        {m.name && <span class="muted"> {m.email}</span>} {self && <Tag>you</Tag>}
                       </td>
                       <td title={explained[m.role]}>
                         {mayChange ? (
                           <Choice hideLabel label={`Role of ${m.name || m.email}`} value={m.role} onChange={(role) => void change(m, role)} options={giveable()} />
                         ) : (
-                          <Badge tone="idle">{m.role}</Badge>
+                          <Tag>{m.role}</Tag>
                         )}
                       </td>
                       <td class="right nowrap wide-only">
@@ -147,44 +134,30 @@ export function Members() {
                     </tr>
                   );
                 })}
-              </tbody>
-            </table>
-            <More more={members.more} loading={members.loading} />
-          </Panel>
-        )}
+              </Table>
+            )}
+          </Listing>
+        </Panel>
         <ErrorNote error={invitations.error} retry={invitations.reload} />
         {invitations.data && invitations.data.length > 0 && (
-          <Panel title="Invited" count={invitations.data.length} flush>
-            <table class="list">
-              <thead>
-                <tr>
-                  <th scope="col">Address</th>
-                  <th scope="col">Role</th>
-                  <th scope="col" class="right wide-only">
-                    Until
-                  </th>
-                  <th scope="col">
-                    <span class="unseen">Actions</span>
-                  </th>
+          <Panel title="Invited" flush>
+            <Table label="Invited" columns={["Address", "Role", { text: "Until", right: true, wide: true }, actions]}>
+              {invitations.data.map((i) => (
+                <tr key={i.id}>
+                  <td>{i.email}</td>
+                  <td>
+                    <Tag>{i.role}</Tag>
+                  </td>
+                  <td class="right nowrap wide-only muted">{onDay(i.expiresAt)}</td>
+                  <td class="right">
+                    <Button small kind="quiet" onClick={() => withdraw(i)} label={`Withdraw the invitation of ${i.email}`}>
+                      Withdraw
+                    </Button>
+                  </td>
                 </tr>
-              </thead>
-              <tbody>
-                {invitations.data.map((i) => (
-                  <tr key={i.id}>
-                    <td>{i.email}</td>
-                    <td>
-                      <Badge tone="idle">{i.role}</Badge>
-                    </td>
-                    <td class="right nowrap wide-only">{onDay(i.expiresAt)}</td>
-                    <td class="right">
-                      <Button small kind="quiet" onClick={() => withdraw(i)} label={`Withdraw the invitation of ${i.email}`}>
-                        Withdraw
-                      </Button>
-                    </td>
-                  </tr>
-                ))}
-              </tbody>
-            </table>
+              ))}
+            </Table>
+            <More more={invitations.more} loading={invitations.loading} />
           </Panel>
         )}
       </div>

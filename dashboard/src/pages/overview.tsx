@@ -7,7 +7,7 @@ import type { Deployment, Page, Project, Release, Rollout } from "../core/types"
 import { Drop } from "../deploy/drop";
 import { History } from "../ui/chart";
 import { DeploymentTable } from "../ui/deployments";
-import { Empty, ErrorNote, Loading, Outside, Panel, Time } from "../ui/parts";
+import { ErrorNote, Loading, Outside, Panel, Time } from "../ui/parts";
 import { RolloutCard } from "./rollouts";
 
 export function Overview({ project }: { project: Project }) {
@@ -32,24 +32,29 @@ export function Overview({ project }: { project: Project }) {
       {!first && (
         <div class="columns">
           <Panel title="Live">
-            {live ? <LiveRelease project={project} release={live} /> : <p class="muted">{releases.loading ? "Loading …" : project.liveReleaseId ? `Release ${short(project.liveReleaseId)}` : "Nothing is live yet."}</p>}
+            {live ? (
+              <LiveRelease project={project} release={live} />
+            ) : releases.loading ? (
+              <Loading />
+            ) : (
+              <p class="muted">{project.liveReleaseId ? `Release ${short(project.liveReleaseId)}` : "Nothing is live yet."}</p>
+            )}
           </Panel>
-          <Panel title="How long deployments take">{items && items.length > 0 ? <History deployments={items} /> : <p class="muted">Loading …</p>}</Panel>
+          <Panel title="How long deployments take">{items ? <History deployments={items} /> : <Loading />}</Panel>
         </div>
       )}
       <ErrorNote error={deployments.error} retry={deployments.reload} />
-      {!items && deployments.loading && <Loading />}
       {items && items.length > 0 && (
         <Panel title="Latest deployments" flush actions={<a href={href(`/projects/${project.id}/deployments`)}>All deployments</a>}>
           <DeploymentTable deployments={items.slice(0, 6)} liveReleaseId={project.liveReleaseId} />
         </Panel>
       )}
       {first && (
-        <Empty title="Or from a terminal">
-          <pre class="snippet">
+        <Panel title="Or from a terminal">
+          <pre class="snippet" tabIndex={0} aria-label="Commands">
             slipway login{"\n"}slipway deploy --name {project.workerName}
           </pre>
-        </Empty>
+        </Panel>
       )}
     </div>
   );

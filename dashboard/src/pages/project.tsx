@@ -48,7 +48,7 @@ export function ProjectPage({ id, view }: { id: string; view: string }) {
       <PageHead
         back={<a href={href("/")}>← Projects</a>}
         title={p.name}
-        sub={p.liveReleaseId ? <Outside to={p.url} /> : <span>{p.workerName} · nothing is live yet</span>}
+        sub={p.liveReleaseId ? <Outside to={p.url} /> : <span>{p.workerName} · nothing live yet</span>}
         actions={
           p.liveReleaseId && (
             <Outside to={p.url}>

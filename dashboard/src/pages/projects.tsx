@@ -4,7 +4,7 @@ import { get, post } from "../core/api";
 import { plural } from "../core/format";
 import { usePages, useResource } from "../core/resource";
 import { href, navigate } from "../core/router";
-import { may, organization } from "../core/session";
+import { may } from "../core/session";
 import type { Deployment, Page, Project } from "../core/types";
 import { Dialog } from "../ui/dialog";
 import { Badge, Button, Empty, ErrorNote, Field, Loading, More, Outside, PageHead, Time, useAction } from "../ui/parts";
@@ -30,7 +30,6 @@ export function Projects() {
     <>
       <PageHead
         title="Projects"
-        sub={organization.value?.name}
         actions={
           mayCreate && (
             <Button kind="primary" onClick={() => setCreating(true)}>
@@ -71,9 +70,11 @@ export function Projects() {
             return (
               <li key={p.id} class="project-card">
                 <a class="cover" data-row href={href("/projects/" + p.id)}>
-                  <span class="name">{p.name}</span>
+                  <span class="name" title={p.name}>
+                    {p.name}
+                  </span>
                 </a>
-                <p class="address">{p.liveReleaseId ? <Outside to={p.url} /> : <span class="muted">nothing is live yet</span>}</p>
+                <p class="address">{p.liveReleaseId ? <Outside to={p.url} /> : <span class="muted">Nothing is live yet</span>}</p>
                 <p class="meta">
                   {d && state ? (
                     <>
@@ -84,7 +85,7 @@ export function Projects() {
                     </>
                   ) : (
                     <span class="muted">
-                      {p.liveReleaseId ? "changed" : "made"} <Time at={p.updatedAt} />
+                      {p.liveReleaseId ? "Changed" : "Made"} <Time at={p.updatedAt} />
                     </span>
                   )}
                 </p>

@@ -1,14 +1,15 @@
 // Releases, going back to one, and bringing one live step by step.
 import { useState } from "preact/hooks";
 import { post } from "../core/api";
-import { bytes, plural, short } from "../core/format";
+import { bytes, plural, sentence, short } from "../core/format";
 import { usePages } from "../core/resource";
 import { href } from "../core/router";
 import { may } from "../core/session";
 import type { Project, Release, Rollout } from "../core/types";
 import { ask, say } from "../ui/notice";
-import { Badge, Button, Empty, ErrorNote, Loading, More, Outside, Panel, Time } from "../ui/parts";
+import { Badge, Button, Empty, More, Outside, Panel, Time } from "../ui/parts";
 import { rolloutTone } from "../ui/state";
+import { actions, Listing, Table } from "../ui/table";
 import { NewRollout, RolloutCard } from "./rollouts";
 
 export function Releases({ project }: { project: Project }) {
@@ -31,31 +32,18 @@ export function Releases({ project }: { project: Project }) {
   return (
     <div class="stack">
       {running && <RolloutCard rollout={running} releases={releases.data ?? []} />}
-      <ErrorNote error={releases.error} retry={releases.reload} />
       <Panel title="Releases" flush>
-        {!releases.data && releases.loading && <Loading />}
-        {releases.data?.length === 0 && <Empty title="No releases yet">A deployment that succeeds makes one.</Empty>}
-        {releases.data && releases.data.length > 0 && (
-          <table class="list">
-            <thead>
-              <tr>
-                <th scope="col">Release</th>
-                <th scope="col" class="wide-only">
-                  Made of
-                </th>
-                <th scope="col" class="wide-only">
-                  Preview
-                </th>
-                <th scope="col" class="right">
-                  Made
-                </th>
-                <th scope="col">
-                  <span class="unseen">Actions</span>
-                </th>
-              </tr>
-            </thead>
-            <tbody>
-              {releases.data.map((r) => (
+        <Listing
+          list={releases}
+          empty={
+            <Empty title="No releases yet">
+              <p>A deployment that succeeds makes one.</p>
+            </Empty>
+          }
+        >
+          {(items) => (
+            <Table label="Releases" columns={["Release", { text: "Made of", wide: true }, { text: "Preview", wide: true }, { text: "Made", right: true }, actions]}>
+              {items.map((r) => (
                 <tr key={r.id} data-release={r.id}>
                   <td class="nowrap">
                     <a data-row href={href("/deployments/" + r.deploymentId)}>
@@ -89,41 +77,26 @@ export function Releases({ project }: { project: Project }) {
                   </td>
                 </tr>
               ))}
-            </tbody>
-          </table>
-        )}
-        <More more={releases.more} loading={releases.loading} />
+            </Table>
+          )}
+        </Listing>
       </Panel>
       {past.length > 0 && (
         <Panel title="Earlier rollouts" flush>
-          <table class="list">
-            <thead>
-              <tr>
-                <th scope="col">State</th>
-                <th scope="col">Reached</th>
-                <th scope="col" class="wide-only">
-                  Why it ended
-                </th>
-                <th scope="col" class="right">
-                  Began
-                </th>
+          <Table label="Earlier rollouts" columns={["State", { text: "Reached", right: true }, { text: "Why it ended", wide: true }, { text: "Began", right: true }]}>
+            {past.map((r) => (
+              <tr key={r.id}>
+                <td>
+                  <Badge tone={rolloutTone(r)}>{sentence(r.status)}</Badge>
+                </td>
+                <td class="right nowrap number">{r.percent} %</td>
+                <td class="wide-only muted">{r.reason}</td>
+                <td class="right nowrap">
+                  <Time at={r.createdAt} />
+                </td>
               </tr>
-            </thead>
-            <tbody>
-              {past.map((r) => (
-                <tr key={r.id}>
-                  <td>
-                    <Badge tone={rolloutTone(r)}>{r.status}</Badge>
-                  </td>
-                  <td class="number">{r.percent} %</td>
-                  <td class="wide-only muted">{r.reason}</td>
-                  <td class="right nowrap">
-                    <Time at={r.createdAt} />
-                  </td>
-                </tr>
-              ))}
-            </tbody>
-          </table>
+            ))}
+          </Table>
           <More more={rollouts.more} loading={rollouts.loading} />
         </Panel>
       )}

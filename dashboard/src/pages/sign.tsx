@@ -35,6 +35,10 @@ export const captchaHeader = (answer: string): Record<string, string> | undefine
 const next = () => place.value.query.get("next");
 const carry = (path: string) => href(path) + (next() ? "?next=" + encodeURIComponent(next() ?? "") : "");
 
+// invitation is the token of an invitation that somebody goes on to. It shows that the
+// address is theirs, so that they need no other mail.
+const invitation = (to: string) => (to.startsWith("/invitation?") ? new URLSearchParams(to.slice(to.indexOf("?"))).get("token") : null);
+
 // wayErrors are what the way here may say: from a mailed link, or back from GitHub.
 const wayErrors: Record<string, string> = {
   INVALID_TOKEN: "The link is too old, or has been used: then sign in.",
@@ -117,7 +121,7 @@ export function SignUp() {
     try {
       const to = safeNext(next());
       const answer = await call<{ token: string | null; user: User }>("POST", "/api/auth/sign-up/email", {
-        body: { name, email, password, callbackURL: href(to) },
+        body: { name, email, password, callbackURL: href(to), ...(invitation(to) ? { invitationToken: invitation(to) } : {}) },
         headers: captchaHeader(captcha.answer),
       });
       if (!answer.token) {
@@ -176,7 +180,7 @@ export function SignUp() {
 function GitHub({ config }: { config: SignConfig | undefined }) {
   const action = useAction(async () => {
     const answer = await call<{ url: string }>("POST", "/api/auth/sign-in/social", {
-      body: { provider: "github", callbackURL: href(safeNext(next())), errorCallbackURL: href("/sign-in"), disableRedirect: true },
+      body: { provider: "github", callbackURL: href(safeNext(next())), errorCallbackURL: carry("/sign-in"), disableRedirect: true },
     });
     const to = safeURL(answer.url);
     if (!to) throw asError(new Error("The answer has no address to go on at."));
@@ -206,6 +210,8 @@ export function readable(error: ApiError | undefined): ApiError | undefined {
     USER_ALREADY_EXISTS_USE_ANOTHER_EMAIL: "There is an account with this address already. Sign in with it.",
     INVALID_PASSWORD: "The current password is not right.",
     INVALID_TOKEN: "The link has been used or is too old. Ask for a new one.",
+    VERIFICATION_FAILED: "The challenge was not passed. Try it again.",
+    MISSING_RESPONSE: "Answer the challenge first.",
   };
   const better = words[error.code];
   if (!better) return error;

@@ -1,15 +1,14 @@
 // API tokens: made, shown once, revoked.
 import { useState } from "preact/hooks";
-import { call, post } from "../core/api";
+import { call, get, post } from "../core/api";
 import { onDay } from "../core/format";
-import { usePages } from "../core/resource";
+import { usePages, useResource } from "../core/resource";
 import { organization, may } from "../core/session";
 import type { Page, Project, Scope } from "../core/types";
 import { Dialog } from "../ui/dialog";
 import { ask } from "../ui/notice";
-import { Badge, Button, Choice, Copy, Empty, ErrorNote, Field, Loading, More, PageHead, Panel, Time, useAction } from "../ui/parts";
-import { useResource } from "../core/resource";
-import { get } from "../core/api";
+import { Badge, Button, Choice, Copy, Empty, ErrorNote, Field, PageHead, Panel, Tag, Time, useAction } from "../ui/parts";
+import { actions, Listing, Table } from "../ui/table";
 import { useTitle } from "../ui/title";
 
 interface Token {
@@ -42,7 +41,6 @@ export function Tokens() {
         list.reload();
       },
     });
-  const items = list.data;
   return (
     <>
       <PageHead
@@ -54,48 +52,32 @@ export function Tokens() {
           </Button>
         }
       />
-      <ErrorNote error={list.error} retry={list.reload} />
-      {!items && list.loading && <Loading />}
-      {items?.length === 0 && (
-        <Empty title="No tokens yet">
-          <p>
-            For scripts and CI. <code>slipway login</code> makes its own.
-          </p>
-        </Empty>
-      )}
-      {items && items.length > 0 && (
-        <Panel title="Tokens" count={items.length} flush>
-          <table class="list">
-            <thead>
-              <tr>
-                <th scope="col">Name</th>
-                <th scope="col">May</th>
-                <th scope="col" class="wide-only">
-                  Reaches
-                </th>
-                <th scope="col" class="right wide-only">
-                  Ends
-                </th>
-                <th scope="col" class="right wide-only">
-                  Last used
-                </th>
-                <th scope="col">
-                  <span class="unseen">Actions</span>
-                </th>
-              </tr>
-            </thead>
-            <tbody>
+      <Panel title="Tokens" bare>
+        <Listing
+          list={list}
+          empty={
+            <Empty title="No tokens yet">
+              <p>
+                For scripts and CI. <code>slipway login</code> makes its own.
+              </p>
+            </Empty>
+          }
+        >
+          {(items) => (
+            <Table label="API tokens" columns={["Name", "May", { text: "Reaches", wide: true }, { text: "Ends", right: true, wide: true }, { text: "Last used", right: true, wide: true }, actions]}>
               {items.map((t) => (
                 <tr key={t.id}>
                   <td>
                     {t.name} <code class="id">{t.prefix}…</code>
                   </td>
                   <td>
-                    <Badge tone="idle">{t.scope}</Badge>
+                    <Tag>{t.scope}</Tag>
                   </td>
-                  <td class="wide-only muted">{t.projectId ? (names.get(t.projectId) ?? "one project") : "all projects"}</td>
-                  <td class="right nowrap wide-only">{t.expiresAt ? Date.parse(t.expiresAt) < Date.now() ? <Badge tone="bad">ended</Badge> : onDay(t.expiresAt) : <span class="muted">never</span>}</td>
-                  <td class="right nowrap wide-only">{t.lastUsedAt ? <Time at={t.lastUsedAt} /> : <span class="muted">never</span>}</td>
+                  <td class="wide-only muted">{t.projectId ? (names.get(t.projectId) ?? "One project") : "All projects"}</td>
+                  <td class="right nowrap wide-only muted number">
+                    <Ends at={t.expiresAt} />
+                  </td>
+                  <td class="right nowrap wide-only muted">{t.lastUsedAt ? <Time at={t.lastUsedAt} /> : "never"}</td>
                   <td class="right">
                     <Button small kind="quiet" onClick={() => revoke(t)} label={`Revoke ${t.name}`}>
                       Revoke
@@ -103,11 +85,10 @@ export function Tokens() {
                   </td>
                 </tr>
               ))}
-            </tbody>
-          </table>
-          <More more={list.more} loading={list.loading} />
-        </Panel>
-      )}
+            </Table>
+          )}
+        </Listing>
+      </Panel>
       {making && (
         <NewToken
           projects={projects.data?.items ?? []}
@@ -121,6 +102,11 @@ export function Tokens() {
       {made && <Secret title={`The token ${made.name}`} secret={made.token} what="the token" close={() => setMade(undefined)} />}
     </>
   );
+}
+
+function Ends({ at }: { at?: string }) {
+  if (!at) return <>never</>;
+  return Date.parse(at) < Date.now() ? <Badge tone="bad">Ended</Badge> : <>{onDay(at)}</>;
 }
 
 // Secret shows what is never shown again.

@@ -51,7 +51,7 @@ export function Usage() {
                   <strong>{show(r.used)}</strong> <span class="muted">of {show(r.limit)}</span>
                 </p>
                 <Meter label={`${text} used`} part={part} tone={part >= 1 ? "bad" : part >= 0.8 ? "warn" : "run"} />
-                <p class="muted">{part >= 1 ? (r.resetsAt ? `Used up until ${onDay(r.resetsAt)}` : "Used up") : r.resetsAt ? `Starts anew on ${onDay(r.resetsAt)}` : "What there is now"}</p>
+                <p class="muted">{part >= 1 ? (r.resetsAt ? `Used up until ${onDay(r.resetsAt)}` : "Used up") : r.resetsAt ? `Starts anew on ${onDay(r.resetsAt)}` : "At this moment"}</p>
               </li>
             );
           })}

@@ -7,7 +7,8 @@ import { may } from "../core/session";
 import type { Project, Variable } from "../core/types";
 import { Dialog } from "../ui/dialog";
 import { ask } from "../ui/notice";
-import { Badge, Button, Empty, ErrorNote, Field, Loading, Panel, Time, useAction } from "../ui/parts";
+import { Button, Empty, ErrorNote, Field, Panel, Tag, Time, useAction } from "../ui/parts";
+import { actions, Listing, Table } from "../ui/table";
 
 interface Changed {
   items: Variable[];
@@ -31,10 +32,8 @@ export function Variables({ project }: { project: Project }) {
       danger: true,
       run: async () => took(await call<Changed>("PATCH", path, { body: { remove: [v.name] } })),
     });
-  const items = list.data?.items;
   return (
     <div class="stack">
-      <ErrorNote error={list.error} retry={list.reload} />
       {deployment && (
         <p class="note" role="status">
           <span>
@@ -53,35 +52,26 @@ export function Variables({ project }: { project: Project }) {
           )
         }
       >
-        {!items && list.loading && <Loading />}
-        {items?.length === 0 && (
-          <Empty title="None yet">
-            <p>
-              A worker finds them in <code>env</code>. A release keeps the values it was made with.
-            </p>
-          </Empty>
-        )}
-        {items && items.length > 0 && (
-          <table class="list">
-            <thead>
-              <tr>
-                <th scope="col">Name</th>
-                <th scope="col">Value</th>
-                <th scope="col" class="right wide-only">
-                  Set
-                </th>
-                <th scope="col">
-                  <span class="unseen">Actions</span>
-                </th>
-              </tr>
-            </thead>
-            <tbody>
+        <Listing
+          list={{ ...list, data: list.data?.items, set: (items) => list.set({ items }) }}
+          empty={
+            <Empty title="None yet">
+              <p>
+                A worker finds them in <code>env</code>. A release keeps the values it was made with.
+              </p>
+            </Empty>
+          }
+        >
+          {(items) => (
+            <Table label="Variables and secrets" columns={["Name", "Value", { text: "Set", right: true, wide: true }, actions]}>
               {items.map((v) => (
                 <tr key={v.name}>
                   <td>
                     <code>{v.name}</code>
                   </td>
-                  <td class="clip">{v.secret ? <Badge tone="idle">secret</Badge> : <code>{v.value}</code>}</td>
+                  <td class="clip" title={v.value}>
+                    {v.secret ? <Tag>secret</Tag> : <code>{v.value}</code>}
+                  </td>
                   <td class="right nowrap wide-only">
                     <Time at={v.updatedAt} />
                   </td>
@@ -99,9 +89,9 @@ export function Variables({ project }: { project: Project }) {
                   </td>
                 </tr>
               ))}
-            </tbody>
-          </table>
-        )}
+            </Table>
+          )}
+        </Listing>
       </Panel>
       {editing && <Edit path={path} variable={editing === "new" ? undefined : editing} live={!!project.liveReleaseId} took={took} close={() => setEditing(undefined)} />}
     </div>

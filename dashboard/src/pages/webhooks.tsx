@@ -1,12 +1,14 @@
 // Webhooks and what has been delivered to them.
 import { useState } from "preact/hooks";
 import { call, get, post } from "../core/api";
+import { sentence } from "../core/format";
 import { usePages, useResource } from "../core/resource";
 import { href, navigate } from "../core/router";
 import { may } from "../core/session";
 import { Dialog } from "../ui/dialog";
 import { ask, say } from "../ui/notice";
-import { Badge, Button, Choice, Empty, ErrorNote, Field, Loading, More, PageHead, Panel, Time, type Tone, useAction } from "../ui/parts";
+import { Badge, Button, Choice, Empty, ErrorNote, Field, Loading, PageHead, Panel, Time, type Tone, useAction } from "../ui/parts";
+import { actions, Listing, Table } from "../ui/table";
 import { useTitle } from "../ui/title";
 import { Secret } from "./tokens";
 
@@ -46,7 +48,6 @@ export function Webhooks() {
   const list = usePages<Webhook>("/webhooks", (e) => e.type === "webhook");
   const [making, setMaking] = useState(false);
   const [secret, setSecret] = useState<string | undefined>();
-  const items = list.data;
   return (
     <>
       <PageHead
@@ -60,34 +61,22 @@ export function Webhooks() {
           )
         }
       />
-      <ErrorNote error={list.error} retry={list.reload} />
-      {!items && list.loading && <Loading />}
-      {items?.length === 0 && (
-        <Empty title="No webhooks yet">
-          <p>Signed as Standard Webhooks say, as a message to a chat, or as a commit's status.</p>
-        </Empty>
-      )}
-      {items && items.length > 0 && (
-        <Panel title="Webhooks" count={items.length} flush>
-          <table class="list">
-            <thead>
-              <tr>
-                <th scope="col">Address</th>
-                <th scope="col">State</th>
-                <th scope="col" class="wide-only">
-                  Hears of
-                </th>
-                <th scope="col" class="right wide-only">
-                  Made
-                </th>
-              </tr>
-            </thead>
-            <tbody>
+      <Panel title="Webhooks" bare>
+        <Listing
+          list={list}
+          empty={
+            <Empty title="No webhooks yet">
+              <p>Signed as Standard Webhooks say, as a message to a chat, or as a commit's status.</p>
+            </Empty>
+          }
+        >
+          {(items) => (
+            <Table label="Webhooks" columns={["Address", "State", { text: "Hears of", wide: true }, { text: "Made", right: true, wide: true }]}>
               {items.map((w) => {
                 const s = state(w);
                 return (
                   <tr key={w.id} class="row">
-                    <td class="clip">
+                    <td class="clip" title={w.url}>
                       <a class="cover" data-row href={href("/webhooks/" + w.id)}>
                         {w.url}
                       </a>
@@ -102,11 +91,10 @@ export function Webhooks() {
                   </tr>
                 );
               })}
-            </tbody>
-          </table>
-          <More more={list.more} loading={list.loading} />
-        </Panel>
-      )}
+            </Table>
+          )}
+        </Listing>
+      </Panel>
       {making && (
         <NewWebhook
           close={() => setMaking(false)}
@@ -264,35 +252,18 @@ export function WebhookPage({ id }: { id: string }) {
           </span>
         </p>
       )}
-      <ErrorNote error={deliveries.error} retry={deliveries.reload} />
       <Panel title="Deliveries" flush>
-        {deliveries.data?.length === 0 && <Empty title="Nothing has happened yet" />}
-        {deliveries.data && deliveries.data.length > 0 && (
-          <table class="list">
-            <thead>
-              <tr>
-                <th scope="col">Event</th>
-                <th scope="col">State</th>
-                <th scope="col" class="wide-only">
-                  Last answer
-                </th>
-                <th scope="col" class="right">
-                  When
-                </th>
-                <th scope="col">
-                  <span class="unseen">Actions</span>
-                </th>
-              </tr>
-            </thead>
-            <tbody>
-              {deliveries.data.map((d) => (
+        <Listing list={deliveries} empty={<Empty title="Nothing has happened yet" />}>
+          {(items) => (
+            <Table label="Deliveries" columns={["Event", "State", { text: "Last answer", wide: true }, { text: "When", right: true }, actions]}>
+              {items.map((d) => (
                 <tr key={d.id}>
                   <td>
                     <code>{d.event}</code>
                   </td>
                   <td>
                     <Badge tone={deliveryTone[d.status]}>
-                      {d.status}
+                      {sentence(d.status)}
                       {d.attempts > 1 ? `, ${d.attempts} attempts` : ""}
                     </Badge>
                   </td>
@@ -305,17 +276,16 @@ export function WebhookPage({ id }: { id: string }) {
                   </td>
                   <td class="right">
                     {may("admin") && w.enabled && (
-                      <Button small kind="quiet" onClick={() => void again.run(d.id)}>
+                      <Button small kind="quiet" onClick={() => void again.run(d.id)} label={`Send ${d.event} again`}>
                         Send again
                       </Button>
                     )}
                   </td>
                 </tr>
               ))}
-            </tbody>
-          </table>
-        )}
-        <More more={deliveries.more} loading={deliveries.loading} />
+            </Table>
+          )}
+        </Listing>
       </Panel>
       {secret && <Secret title="The new secret" secret={secret} what="the secret" close={() => setSecret(undefined)} />}
     </>

@@ -2,14 +2,13 @@
 import { between, duration } from "../core/format";
 import { href } from "../core/router";
 import type { Deployment } from "../core/types";
+import type { Tone } from "./parts";
 import { deploymentState } from "./state";
 
-const height = 72;
-const bar = 14;
-const gap = 4;
 const most = 40;
-// With fewer there is room left; bars do not grow into blocks.
-const least = 24;
+
+// Seconds between two lines of the scale.
+const steps = [0.5, 1, 2, 5, 10, 20, 30, 60, 120, 300, 600, 1200, 1800, 3600];
 
 export function History({ deployments }: { deployments: Deployment[] }) {
   const shown = deployments.slice(0, most).reverse();
@@ -17,29 +16,50 @@ export function History({ deployments }: { deployments: Deployment[] }) {
   // One that waited long, parked or queued, must not flatten the rest.
   const sorted = [...times].sort((a, b) => a - b);
   const typical = sorted[Math.floor(sorted.length * 0.9)] ?? 0;
-  const scale = Math.max(1000, typical * 1.15);
+  const top = Math.max(1000, typical * 1.1);
   const median = sorted[Math.floor(sorted.length / 2)] ?? 0;
-  const width = Math.max(least, shown.length) * (bar + gap);
+  const states = new Map<string, Tone>(shown.map((d) => deploymentState(d)).map((s) => [s.text, s.tone]));
   return (
     <figure class="history">
-      <svg viewBox={`0 0 ${width} ${height}`} preserveAspectRatio="xMinYMax meet" role="group" aria-label={`Durations of the last ${shown.length} deployments`}>
-        <line x1="0" x2={width} y1={height - 0.5} y2={height - 0.5} class="axis" />
-        {shown.map((d, i) => {
-          const size = Math.max(3, Math.min(1, times[i]! / scale) * (height - 4));
-          const state = deploymentState(d);
-          const label = `#${d.sequence}: ${state.text}, ${duration(times[i]!)}`;
-          return (
-            <a key={d.id} href={href("/deployments/" + d.id)} aria-label={label}>
-              <title>{label}</title>
-              <rect x={i * (bar + gap)} y="0" width={bar + gap} height={height} class="reach" />
-              <rect x={i * (bar + gap)} y={height - size} width={bar} height={size} rx="2" class={`bar ${state.tone}`} />
-            </a>
-          );
-        })}
-      </svg>
-      <figcaption class="muted">
-        Median {duration(median)} · slowest {duration(sorted[sorted.length - 1] ?? 0)}
+      <div class="plot">
+        {linesBelow(top).map((ms) => (
+          <span key={ms} class="level" style={{ bottom: `${(ms / top) * 100}%` }} aria-hidden="true">
+            <span>{ms < 1000 ? `${ms} ms` : ms < 60_000 ? `${ms / 1000} s` : `${ms / 60_000} min`}</span>
+          </span>
+        ))}
+        <ol class="bars" aria-label={`Durations of the last ${shown.length} deployments, the newest last`}>
+          {shown.map((d, i) => {
+            const state = deploymentState(d);
+            const label = `#${d.sequence}: ${state.text}, ${duration(times[i]!)}`;
+            return (
+              <li key={d.id}>
+                <a href={href("/deployments/" + d.id)} aria-label={label} title={label}>
+                  <span class={`bar ${state.tone}${times[i]! > top ? " over" : ""}`} style={{ height: `${Math.min(1, times[i]! / top) * 100}%` }} />
+                </a>
+              </li>
+            );
+          })}
+        </ol>
+      </div>
+      <figcaption>
+        <span class="legend">
+          {[...states].map(([text, tone]) => (
+            <span key={text}>
+              <span class={`swatch bar ${tone}`} aria-hidden="true" />
+              {text}
+            </span>
+          ))}
+        </span>
+        <span class="number">
+          Median {duration(median)} · slowest {duration(sorted[sorted.length - 1] ?? 0)}
+        </span>
       </figcaption>
     </figure>
   );
+}
+
+// linesBelow are two or three round durations below the top.
+function linesBelow(top: number): number[] {
+  const step = 1000 * (steps.find((s) => top / (s * 1000) < 4) ?? Math.ceil(top / 4 / 3600_000) * 3600);
+  return Array.from({ length: Math.floor(top / step) }, (_, i) => (i + 1) * step);
 }

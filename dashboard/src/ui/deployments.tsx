@@ -3,27 +3,12 @@ import { href } from "../core/router";
 import type { Deployment } from "../core/types";
 import { Badge, Time } from "./parts";
 import { deploymentState } from "./state";
+import { Table } from "./table";
 
 // DeploymentTable lists deployments, each a link to its page.
 export function DeploymentTable({ deployments, liveReleaseId }: { deployments: Deployment[]; liveReleaseId?: string }) {
   return (
-    <table class="list">
-      <thead>
-        <tr>
-          <th scope="col">Deployment</th>
-          <th scope="col">State</th>
-          <th scope="col" class="wide-only">
-            What happened
-          </th>
-          <th scope="col" class="right">
-            Took
-          </th>
-          <th scope="col" class="right">
-            When
-          </th>
-        </tr>
-      </thead>
-      <tbody>
+    <Table label="Deployments" columns={["Deployment", "State", { text: "What happened", wide: true }, { text: "Took", right: true }, { text: "When", right: true }]}>
         {deployments.map((d) => {
           const state = deploymentState(d, liveReleaseId);
           return (
@@ -36,15 +21,14 @@ export function DeploymentTable({ deployments, liveReleaseId }: { deployments: D
               <td>
                 <Badge tone={state.tone}>{state.text}</Badge>
               </td>
-              <td class="wide-only muted clip">{d.error ?? (d.status === "in_progress" && d.currentStep ? sentence(d.currentStep) + " …" : "")}</td>
-              <td class="right number">{duration(between(d.createdAt, d.finishedAt))}</td>
+              <td class="wide-only muted clip" title={d.error}>{d.error ?? (d.status === "in_progress" && d.currentStep ? sentence(d.currentStep) + " …" : "")}</td>
+              <td class="right nowrap number">{duration(between(d.createdAt, d.finishedAt))}</td>
               <td class="right nowrap">
                 <Time at={d.createdAt} />
               </td>
             </tr>
           );
         })}
-      </tbody>
-    </table>
+    </Table>
   );
 }

@@ -31,6 +31,9 @@ export function Log({ label, connect, empty, download }: { label: string; connec
 
   useEffect(() => {
     const list = lines.current!;
+    const follow = () => {
+      if (followingNow.current && box.current) box.current.scrollTop = box.current.scrollHeight;
+    };
     let waiting: LogEntry[] = [];
     let frame = 0;
     const paint = () => {
@@ -40,8 +43,12 @@ export function Log({ label, connect, empty, download }: { label: string; connec
       waiting = [];
       list.append(fragment);
       while (list.childElementCount > most) list.firstElementChild!.remove();
-      if (followingNow.current && box.current) box.current.scrollTop = box.current.scrollHeight;
+      follow();
     };
+    // A narrower window breaks more lines.
+    const resized = new ResizeObserver(follow);
+    resized.observe(list);
+    resized.observe(box.current!);
     const stop = connect({
       add: (entries) => {
         if (entries.length === 0) return;
@@ -57,6 +64,7 @@ export function Log({ label, connect, empty, download }: { label: string; connec
     });
     return () => {
       stop();
+      resized.disconnect();
       cancelAnimationFrame(frame);
       list.replaceChildren();
     };

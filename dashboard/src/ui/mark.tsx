@@ -8,3 +8,13 @@ export function Mark() {
     </svg>
   );
 }
+
+// Afloat is a boat on calm water, where there is nothing to see.
+export function Afloat() {
+  return (
+    <svg class="afloat" viewBox="0 0 56 40" width="56" height="40" fill="none" stroke="currentcolor" stroke-width="1.6" stroke-linecap="round" stroke-linejoin="round" aria-hidden="true">
+      <path d="M13 23h30l-5 8H18zM27 23V5l12 12H27M22 17h5" />
+      <path d="M4 36q4-3 8 0t8 0 8 0 8 0 8 0 8 0" />
+    </svg>
+  );
+}

@@ -2,8 +2,9 @@
 import type { ComponentChildren, InputHTMLAttributes } from "preact";
 import { useEffect, useId, useRef, useState } from "preact/hooks";
 import { type ApiError, asError } from "../core/api";
-import { ago, exactly } from "../core/format";
+import { ago, exactly, sentence } from "../core/format";
 import { safeURL } from "../core/router";
+import { Afloat } from "./mark";
 import { say } from "./notice";
 
 export type Tone = "ok" | "bad" | "warn" | "run" | "idle";
@@ -13,6 +14,15 @@ export function Badge({ tone, children, title }: { tone: Tone; children: Compone
     <span class={`badge ${tone}`} title={title}>
       <span class="dot" aria-hidden="true" />
       {children}
+    </span>
+  );
+}
+
+// Tag is a property that is neither good nor bad: a role, a scope.
+export function Tag({ children, title }: { children: string; title?: string }) {
+  return (
+    <span class="tag" title={title}>
+      {sentence(children)}
     </span>
   );
 }
@@ -170,14 +180,32 @@ export function Outside({ to, children }: { to: string | undefined; children?: C
 export function Empty({ title, children }: { title: string; children?: ComponentChildren }) {
   return (
     <div class="empty">
+      <Afloat />
       <p class="title">{title}</p>
       {children}
     </div>
   );
 }
 
-export function Panel({ title, actions, children, count, flush }: { title: string; actions?: ComponentChildren; children: ComponentChildren; count?: number; flush?: boolean }) {
+interface PanelProps {
+  title: string;
+  actions?: ComponentChildren;
+  children: ComponentChildren;
+  count?: number;
+  // flush leaves no room around what has its own.
+  flush?: boolean;
+  // bare has no head of its own; the page's says what it is.
+  bare?: boolean;
+}
+
+export function Panel({ title, actions, children, count, flush, bare }: PanelProps) {
   const id = useId();
+  if (bare)
+    return (
+      <section class="panel" aria-label={title}>
+        <div class="body flush">{children}</div>
+      </section>
+    );
   return (
     <section class="panel" aria-labelledby={id}>
       <header>
@@ -207,9 +235,12 @@ export function PageHead({ title, sub, actions, back }: { title: ComponentChildr
 
 export function Loading() {
   return (
-    <p class="loading" role="status">
-      Loading …
-    </p>
+    <div class="loading" role="status">
+      <span class="unseen">Loading …</span>
+      <span class="bone" />
+      <span class="bone" />
+      <span class="bone" />
+    </div>
   );
 }
 
