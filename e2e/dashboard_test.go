@@ -2,6 +2,7 @@ package e2e
 
 import (
 	"context"
+	"flag"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -15,15 +16,10 @@ import (
 
 // TestDashboard_showsEverythingLive goes through the dashboard with a real browser, as
 // somebody new does; e2e/browser/dashboard.mjs says what it holds it to.
-// go test -artifacts keeps the screenshots.
+// go test -artifacts keeps screenshots of every page, light and dark, wide and narrow.
 func TestDashboard_showsEverythingLive(t *testing.T) {
-	if _, err := os.Stat(filepath.Join(repository(), "dashboard", "bundle", "files.json")); err != nil {
-		if os.Getenv("CI") != "" {
-			t.Fatal("the dashboard's program is missing: run `go generate ./dashboard` first")
-		}
-		t.Skip("built without the dashboard's program; `go generate ./dashboard` makes it")
-	}
-	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute)
+	needDashboard(t)
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Minute)
 	defer cancel()
 	chromium := findChromium(t)
 	tools := installVisit(ctx, t)
@@ -40,8 +36,31 @@ func TestDashboard_showsEverythingLive(t *testing.T) {
 	s := boot(t, append(env, "SLIPWAY_SIGN_UP=open")...)
 
 	visit := exec.CommandContext(ctx, tools.Tool("node"), filepath.Join(visitDir(), "dashboard.mjs"),
-		chromium, s.APIURL, control.URL, filepath.Join(s.dir, "mail"), t.TempDir(), t.ArtifactDir())
+		chromium, s.APIURL, control.URL, filepath.Join(s.dir, "mail"), t.TempDir(), shots(t))
 	said, err := visit.CombinedOutput()
 	require.NoError(t, err, "%s", said)
 	t.Logf("%s", said)
+}
+
+// needDashboard skips the test where the binary has no dashboard, except in CI, where
+// that fails it.
+func needDashboard(t *testing.T) {
+	t.Helper()
+	if _, err := os.Stat(filepath.Join(repository(), "dashboard", "bundle", "files.json")); err == nil {
+		return
+	}
+	if os.Getenv("CI") != "" {
+		t.Fatal("the dashboard's program is missing: run `go generate ./dashboard` first")
+	}
+	t.Skip("built without the dashboard's program; `go generate ./dashboard` makes it")
+}
+
+// shots is the folder for screenshots, or empty where go test keeps none: they take a
+// third of such a test's time.
+func shots(t *testing.T) string {
+	t.Helper()
+	if kept := flag.Lookup("test.artifacts"); kept == nil || kept.Value.String() != "true" {
+		return ""
+	}
+	return t.ArtifactDir()
 }
