@@ -28,6 +28,9 @@ type Decision struct {
 // Match decides what a request path, still percent-encoded, comes to. It does
 // not look at _redirects.
 func (s *Site) Match(requestPath string) Decision {
+	if len(s.assets) == 0 {
+		return Decision{Outcome: NotFound, Status: 404} // a worker without files is asked about each request
+	}
 	path := normalizePath(requestPath)
 	decoded, ok := decodePath(path)
 	if !ok {

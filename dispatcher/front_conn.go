@@ -394,7 +394,7 @@ func (g *guardConn) Close() error {
 	case g.parked <- struct{}{}:
 	default:
 	}
-	g.absence.leaveNow()
+	g.absence.sure()
 	g.server.forget(g)
 	g.release()
 	return g.Conn.Close()

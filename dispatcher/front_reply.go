@@ -236,7 +236,11 @@ func (r *reply) pass(p []byte) {
 
 // send writes what waits and p behind it.
 func (r *reply) send(p []byte) {
-	if r.err == nil && len(r.out)+len(p) > 0 {
+	switch {
+	case r.err != nil || len(r.out)+len(p) == 0:
+	case len(r.out) == 0:
+		_, r.err = r.g.Write(p)
+	default:
 		r.err = r.g.send(r.out, p, time.Now())
 	}
 	r.out = r.out[:0]

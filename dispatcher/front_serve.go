@@ -40,33 +40,50 @@ var servings = sync.Pool{New: func() any {
 // out of the buffer. Not answered leaves it to net/http; an error ends the
 // connection.
 func (g *guardConn) serve(h *head) (answered bool, err error) {
-	target, err := url.ParseRequestURI(h.target)
-	if err != nil {
-		return false, nil
+	target := plainURL(h.target)
+	if target == nil {
+		if target, err = url.ParseRequestURI(h.target); err != nil {
+			return false, nil
+		}
 	}
 	if !g.state.CompareAndSwap(stateWaiting, stateAnswering) {
 		return false, io.EOF
 	}
 	s := servings.Get().(*serving)
 	s.begin(g, h, target)
-	ctx, cancel := context.WithCancel(context.Background())
-	g.absence.begin(g, cancel)
+	v := new(visit)
+	g.absence.begin(g, v)
 	whole := false
 	defer func() {
 		if defect := recover(); defect != nil && defect != http.ErrAbortHandler { //nolint:errorlint // what a panic carries is this very value
 			_, _ = serverLog{g.server.d.opts.Log}.Write(fmt.Appendf(nil, "http: panic serving %s: %v\n%s", g.fast.remote, defect, debug.Stack()))
 		}
 		g.absence.end(g)
-		cancel()
+		v.end()
 		s.end()
 		if !g.state.CompareAndSwap(stateAnswering, stateWaiting) || !whole {
 			g.broken = io.EOF
 		}
 		err = g.broken
 	}()
-	g.server.d.ServeHTTP(&s.reply, s.request.WithContext(ctx))
+	g.server.d.ServeHTTP(&s.reply, s.request.WithContext(v))
 	whole = s.reply.finish()
 	return true, nil
+}
+
+// plainURL is url.ParseRequestURI for targets that say nothing in two ways, and nil
+// for others.
+func plainURL(target string) *url.URL {
+	for i := 0; i < len(target); i++ {
+		switch c := target[i]; {
+		case c >= 'a' && c <= 'z', c >= 'A' && c <= 'Z', c >= '0' && c <= '9', c == '/', c == '-', c == '.', c == '_':
+		case c == '?' && i+1 < len(target):
+			return &url.URL{Path: target[:i], RawQuery: target[i+1:]}
+		default:
+			return nil
+		}
+	}
+	return &url.URL{Path: target}
 }
 
 // begin makes the request that net/http would make of the head.
@@ -142,17 +159,17 @@ type absence struct {
 	// set says that the timer runs.
 	set   bool
 	began time.Time
-	// leave ends the request that is being served; nil when there is none.
-	leave context.CancelFunc
+	// served is the request that is being served; nil when there is none.
+	served *visit
 	// reading is closed when nobody reads the connection for us any more; nil when
 	// nobody does.
 	reading chan struct{}
 }
 
-func (a *absence) begin(g *guardConn, leave context.CancelFunc) {
+func (a *absence) begin(g *guardConn, v *visit) {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	a.leave, a.began = leave, time.Now()
+	a.served, a.began = v, time.Now()
 	switch {
 	case a.set:
 	case a.timer == nil:
@@ -167,18 +184,18 @@ func (a *absence) begin(g *guardConn, leave context.CancelFunc) {
 // until the client sends or leaves, or the answer has ended.
 func (a *absence) look(g *guardConn) {
 	a.mu.Lock()
-	if served := time.Since(a.began); a.leave != nil && served < stayTime {
-		a.timer.Reset(stayTime - served)
+	if took := time.Since(a.began); a.served != nil && took < stayTime {
+		a.timer.Reset(stayTime - took)
 		a.mu.Unlock()
 		return
 	}
 	a.set = false
 	// A client that has sent the next request could only be seen to leave after it.
-	if a.leave == nil || g.start < g.end {
+	if a.served == nil || g.start < g.end {
 		a.mu.Unlock()
 		return
 	}
-	leave, done := a.leave, make(chan struct{})
+	served, done := a.served, make(chan struct{})
 	a.reading = done
 	g.limitRead(time.Time{})
 	a.mu.Unlock()
@@ -187,16 +204,16 @@ func (a *absence) look(g *guardConn) {
 	n, err := g.Conn.Read(g.buf[g.end:])
 	g.end += n
 	if n == 0 && err != nil {
-		leave()
+		served.end()
 	}
 }
 
-// leaveNow ends the request that is being served: its connection is closed.
-func (a *absence) leaveNow() {
+// sure says that there is no client any more: its connection is closed.
+func (a *absence) sure() {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	if a.leave != nil {
-		a.leave()
+	if a.served != nil {
+		a.served.end()
 	}
 }
 
@@ -204,7 +221,7 @@ func (a *absence) leaveNow() {
 func (a *absence) end(g *guardConn) {
 	a.mu.Lock()
 	reading := a.reading
-	a.leave, a.reading = nil, nil
+	a.served, a.reading = nil, nil
 	a.mu.Unlock()
 	if reading == nil {
 		return
@@ -212,4 +229,85 @@ func (a *absence) end(g *guardConn) {
 	g.limitRead(past)
 	<-reading
 	g.limitRead(time.Time{})
+}
+
+// visit is the context of a request that the guard serves. It ends with the answer
+// or when the client leaves. One of package context's costs several allocations
+// more, most of them for whoever wants to be called when it ends.
+type visit struct {
+	mu    sync.Mutex
+	done  chan struct{}
+	ended bool
+	// after is what AfterFunc was called with last, and turn how often it was called.
+	after func()
+	turn  int
+}
+
+// end ends the visit; again does nothing.
+func (v *visit) end() {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if v.ended {
+		return
+	}
+	v.ended = true
+	if v.done != nil {
+		close(v.done)
+	}
+	if v.after != nil {
+		go v.after()
+		v.after = nil
+	}
+}
+
+// Deadline says that there is none.
+func (v *visit) Deadline() (deadline time.Time, ok bool) { return time.Time{}, false }
+
+// Done is closed when the visit has ended.
+func (v *visit) Done() <-chan struct{} {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if v.done == nil {
+		v.done = make(chan struct{})
+		if v.ended {
+			close(v.done)
+		}
+	}
+	return v.done
+}
+
+// Err is context.Canceled when the visit has ended.
+func (v *visit) Err() error {
+	v.mu.Lock()
+	defer v.mu.Unlock()
+	if v.ended {
+		return context.Canceled
+	}
+	return nil
+}
+
+// Value knows nothing.
+func (v *visit) Value(any) any { return nil }
+
+// AfterFunc is what context.AfterFunc promises. Package context looks for it, and
+// so does package upstream.
+func (v *visit) AfterFunc(f func()) (stop func() bool) {
+	v.mu.Lock()
+	if v.ended || v.after != nil {
+		v.mu.Unlock()
+		return context.AfterFunc(struct{ context.Context }{v}, f) // which asks for Done
+	}
+	v.turn++
+	v.after = f
+	turn := v.turn
+	v.mu.Unlock()
+	return func() bool {
+		v.mu.Lock()
+		defer v.mu.Unlock()
+		if v.after == nil || v.turn != turn {
+			return false
+		}
+		v.after = nil
+		return true
+	}
 }

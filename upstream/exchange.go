@@ -69,7 +69,7 @@ func (x *exchange) prepare() error {
 func (x *exchange) run(c *conn) (err error) {
 	s := scratches.Get().(*scratch)
 	s.conn = c
-	left := context.AfterFunc(x.r.Context(), func() { _ = c.Close() })
+	left := afterEnd(x.r.Context(), func() { _ = c.Close() })
 	reusable := false
 	defer func() {
 		// Without the upload nobody else uses the connection or the client's body.
@@ -116,6 +116,15 @@ func (x *exchange) run(c *conn) (err error) {
 	}
 	reusable = s.head.reusable && !s.head.endsWithConnection(x.r.Method)
 	return x.answer(c, s)
+}
+
+// afterEnd is context.AfterFunc. It spares a context that has that method itself
+// what package context would make around it.
+func afterEnd(ctx context.Context, f func()) (stop func() bool) {
+	if itself, ok := ctx.(interface{ AfterFunc(func()) func() bool }); ok {
+		return itself.AfterFunc(f)
+	}
+	return context.AfterFunc(ctx, f)
 }
 
 // awaitFinal reads heads, passing 1xx answers on, until the final one is there.
