@@ -46,7 +46,7 @@ func (s *Server) registerBlobs() {
 	register(s, route{
 		id: "missing-blobs", method: http.MethodPost, path: "/blobs/missing", tag: "Blobs",
 		summary:     "Which files have to be uploaded",
-		description: fmt.Sprintf("Takes at most %d digests.", limits.Files),
+		description: fmt.Sprintf("Takes at most %d digests. What is not missing is kept for some hours, so that it can be deployed.", limits.Files),
 		// 64 digits, quotes, a comma and some white space each.
 		maxBody: int64(limits.Files)*96 + 4096, errors: []models.Code{models.CodeStorage},
 	}, s.missingBlobs)

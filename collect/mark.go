@@ -1,13 +1,14 @@
 package collect
 
 import (
+	"bytes"
 	"context"
+	"encoding/json"
 	"fmt"
 	"sync"
 
 	"golang.org/x/sync/errgroup"
 
-	"github.com/slipwayhq/slipway/assets"
 	"github.com/slipwayhq/slipway/blob"
 	"github.com/slipwayhq/slipway/models"
 )
@@ -15,30 +16,38 @@ import (
 const (
 	// reads bounds the lists that are read at once.
 	reads = 4
-	// maxList bounds a list of files or a manifest, as those who write them do.
+	// maxList bounds a list, as those who write them do.
 	maxList = 64 << 20
+	// listVersion is that of the lists this release knows: all are JSON with plain
+	// digests in it.
+	listVersion = 1
 )
 
 // mark gathers everything that rows refer to: what they name, and what is named in
-// those of them that are lists. A list that cannot be read ends the look, because
+// those of it that are lists. A list that cannot be read ends the look, because
 // what it names would be taken for unreferred.
 func (l *look) mark(ctx context.Context, roots []models.BlobRoot) error {
-	lists, err := l.lists(roots)
-	if err != nil {
-		return err
+	needed := map[string]bool{} // of lists: whether it has to be there
+	for _, root := range roots {
+		if err := l.marked.add(root.Digest); err != nil {
+			return err
+		}
+		if root.Kind != models.BlobLeaf {
+			needed[root.Digest] = needed[root.Digest] || root.Kind != models.BlobResult
+		}
 	}
 	var mu sync.Mutex
 	read := 0
 	group, reading := errgroup.WithContext(ctx)
 	group.SetLimit(reads)
-	for _, root := range lists {
+	for digest, must := range needed {
 		group.Go(func() error {
 			if err := l.pace.Wait(reading); err != nil {
 				return err
 			}
-			named, err := l.read(reading, root)
+			names, err := l.list(reading, digest, must)
 			if err != nil {
-				return fmt.Errorf("read what %s refers to: %w", blob.Key{Scope: l.organization, Digest: root.Digest}, err)
+				return fmt.Errorf("read what %s refers to: %w", blob.Key{Scope: l.organization, Digest: digest}, err)
 			}
 			mu.Lock()
 			defer mu.Unlock()
@@ -46,90 +55,54 @@ func (l *look) mark(ctx context.Context, roots []models.BlobRoot) error {
 			if err := l.extend(reading); err != nil {
 				return err
 			}
-			return l.marked.add(named...)
+			return l.marked.add(names...)
 		})
 	}
 	if err := group.Wait(); err != nil {
 		return err
 	}
-	if read != len(lists) {
-		return models.Errorf(models.CodeInternal, "%d of %d lists were read", read, len(lists))
+	if read != len(needed) {
+		return models.Errorf(models.CodeInternal, "%d of %d lists were read", read, len(needed))
 	}
 	l.marked.sort()
 	return nil
 }
 
-// lists marks what rows name, and gives those of it that name others.
-func (l *look) lists(roots []models.BlobRoot) ([]models.BlobRoot, error) {
-	kinds := map[models.BlobRoot]bool{}
-	for _, root := range roots {
-		if err := l.marked.add(root.Digest); err != nil {
-			return nil, err
-		}
-		kinds[root] = true
-	}
-	var lists []models.BlobRoot
-	for root := range kinds {
-		switch root.Kind {
-		case models.BlobLeaf:
-		case models.BlobResult:
-			// Mostly another row says what it is, too.
-			if !kinds[models.BlobRoot{Digest: root.Digest, Kind: models.BlobFiles}] && !kinds[models.BlobRoot{Digest: root.Digest, Kind: models.BlobManifest}] {
-				lists = append(lists, root)
-			}
-		default:
-			lists = append(lists, root)
-		}
-	}
-	return lists, nil
-}
-
-// read gives the digests that an object names.
-func (l *look) read(ctx context.Context, root models.BlobRoot) ([]string, error) {
-	data, err := blob.ReadAll(ctx, l.Blobs, blob.Key{Scope: l.organization, Digest: root.Digest}, maxList)
-	if root.Kind == models.BlobResult && models.CodeOf(err) == models.CodeBlobNotFound {
-		return nil, nil // whoever would use it looks first, and builds again
-	}
+// list gives the digests that an object names. One that need not be there names
+// nothing when it is not.
+func (l *look) list(ctx context.Context, digest string, must bool) ([]string, error) {
+	data, err := blob.ReadAll(ctx, l.Blobs, blob.Key{Scope: l.organization, Digest: digest}, maxList)
 	if err != nil {
+		if !must && models.CodeOf(err) == models.CodeBlobNotFound {
+			return nil, nil
+		}
 		return nil, err
 	}
-	switch root.Kind {
-	case models.BlobFiles:
-		return filesOf(data)
-	case models.BlobManifest:
-		return manifestOf(data)
-	case models.BlobWorker:
-		worker, err := models.DecodeWorkerBundle(data)
-		if err != nil {
-			return nil, err
-		}
-		return worker.Digests(), nil
-	case models.BlobResult:
-		// A manifest is read strictly, so that nothing else passes for one.
-		if named, err := manifestOf(data); err == nil {
-			return named, nil
-		}
-		return filesOf(data)
+	var list struct{ Version int }
+	if err := json.Unmarshal(data, &list); err != nil {
+		return nil, models.Wrap(models.CodeStorage, err, "A stored list is damaged.")
 	}
-	return nil, models.Errorf(models.CodeInternal, "objects of the kind %q cannot be read", root.Kind)
+	if list.Version != listVersion {
+		return nil, models.Errorf(models.CodeStorage, "A stored list has version %d; this release of Slipway reads version %d.", list.Version, listVersion)
+	}
+	return named(data), nil
 }
 
-func filesOf(data []byte) ([]string, error) {
-	set, err := models.DecodeFileSet(data)
-	if err != nil {
-		return nil, err
+// named finds every string in JSON that may be a digest, whatever it stands for: a
+// field that a later release adds counts, too.
+func named(list []byte) []string {
+	var names []string
+	for {
+		_, after, found := bytes.Cut(list, []byte{'"'})
+		if !found {
+			return names
+		}
+		list = after
+		if len(list) <= blob.DigestLength || list[blob.DigestLength] != '"' {
+			continue
+		}
+		if name := string(list[:blob.DigestLength]); blob.ValidateDigest(name) == nil {
+			names = append(names, name)
+		}
 	}
-	named := set.Digests()
-	if set.HistoryDigest != "" {
-		named = append(named, set.HistoryDigest)
-	}
-	return named, nil
-}
-
-func manifestOf(data []byte) ([]string, error) {
-	manifest, err := assets.ParseManifest(data)
-	if err != nil {
-		return nil, err
-	}
-	return manifest.Digests(), nil
 }

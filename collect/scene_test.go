@@ -19,6 +19,7 @@ import (
 	blobfs "github.com/slipwayhq/slipway/blob/fs"
 	"github.com/slipwayhq/slipway/collect"
 	"github.com/slipwayhq/slipway/dev/postgres/pgtest"
+	"github.com/slipwayhq/slipway/edge"
 	"github.com/slipwayhq/slipway/models"
 	"github.com/slipwayhq/slipway/models/modelstest"
 	"github.com/slipwayhq/slipway/seal"
@@ -69,6 +70,11 @@ func (h *hooked) Delete(ctx context.Context, key blob.Key) error {
 	return h.Store.Delete(ctx, key)
 }
 
+// started is where every worker starts.
+type started struct{}
+
+func (started) Smoke(context.Context, edge.Release) error { return nil }
+
 func newScene(t *testing.T) *scene {
 	t.Helper()
 	s := &scene{t: t, url: modelstest.URL(t), root: t.TempDir(), log: logrus.New()}
@@ -87,7 +93,7 @@ func newScene(t *testing.T) *scene {
 	key, err := seal.FromFile(filepath.Join(t.TempDir(), "secret.key"))
 	require.NoError(t, err)
 	s.steps, err = activities.New(activities.Options{Store: s.store, Blobs: s.blobs, Variables: variables.New(s.store, key), Log: s.log,
-		ToolchainVersion: "1", SiteURL: func(w string) string { return "http://" + w + ".test/" }})
+		ToolchainVersion: "1", Workers: started{}, SiteURL: func(w string) string { return "http://" + w + ".test/" }})
 	require.NoError(t, err)
 	s.id, err = s.store.EnsureOwner(t.Context(), "Test", "owner@example.com")
 	require.NoError(t, err)

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -25,10 +26,12 @@ import (
 // is over, is a gate: a look begins when all who had asked before the last one ended
 // have written their rows.
 func TestCollect_losesNothingWhateverHappensMeanwhile(t *testing.T) {
-	const clients, contents, looks = 6, 24, 60
+	const clients, contents, looks = 6, 24, 40
 	s := newScene(t)
 	project := s.project("site")
 	org := s.id.OrganizationID
+	unlimited := int64(1 << 40)
+	require.NoError(t, s.store.SetQuotas(t.Context(), org, models.QuotaChange{Deployments: &unlimited}))
 
 	var gate sync.RWMutex
 	var done atomic.Bool
@@ -59,6 +62,7 @@ func TestCollect_losesNothingWhateverHappensMeanwhile(t *testing.T) {
 	for client := range clients {
 		group.Go(func() error {
 			random := rand.New(rand.NewPCG(uint64(client), 1))
+			var live []reference
 			for round := 0; !done.Load(); round++ {
 				var set models.FileSet
 				files := map[string][]byte{}
@@ -77,14 +81,19 @@ func TestCollect_losesNothingWhateverHappensMeanwhile(t *testing.T) {
 					return err
 				}
 				refound.Add(found)
-				if err := whole(ctx, s, set); err != nil {
-					return fmt.Errorf("client %d, round %d: %w", client, round, err)
+				live = append(live, reference{id, set})
+				for _, r := range live {
+					if err := whole(ctx, s, r.set); err != nil {
+						return fmt.Errorf("client %d, round %d: %w", client, round, err)
+					}
 				}
-				if err := s.store.RecordStatus(ctx, models.Status{
-					DeploymentID: id, Version: 1, Outcome: models.OutcomeCanceled, Status: models.StatusFailed, Progress: models.ProgressDone,
-					Steps: models.NewSteps(), Logs: []string{}, Timestamp: time.Now().UTC(),
-				}); err != nil {
-					return err
+				// Some are let go at once, some live through several looks.
+				for len(live) > random.IntN(5) {
+					i := random.IntN(len(live))
+					if err := letGo(ctx, s, live[i].deployment); err != nil {
+						return err
+					}
+					live = slices.Delete(live, i, i+1)
 				}
 			}
 			return nil
@@ -94,6 +103,20 @@ func TestCollect_losesNothingWhateverHappensMeanwhile(t *testing.T) {
 	t.Logf("%d deletions, %d objects found there", deleted.Load(), refound.Load())
 	require.Positive(t, deleted.Load())
 	require.Positive(t, refound.Load())
+}
+
+// reference is a deployment that has not begun, and what it is to begin with.
+type reference struct {
+	deployment string
+	set        models.FileSet
+}
+
+// letGo ends a deployment, so that nothing needs its request any more.
+func letGo(ctx context.Context, s *scene, deployment string) error {
+	return s.store.RecordStatus(ctx, models.Status{
+		DeploymentID: deployment, Version: 1, Outcome: models.OutcomeCanceled, Status: models.StatusFailed, Progress: models.ProgressDone,
+		Steps: models.NewSteps(), Logs: []string{}, Timestamp: time.Now().UTC(),
+	})
 }
 
 // refer does what a client and the gateway do: ask, upload, write the row.

@@ -159,7 +159,7 @@ func declared(t *testing.T) map[string]string {
 			}
 		}
 	}
-	for _, folder := range []string{"activities", "api", "certs", "dispatcher", "edge", "metrics", "models", "outbound"} {
+	for _, folder := range []string{"activities", "api", "certs", "collect", "dispatcher", "edge", "metrics", "models", "outbound"} {
 		err := filepath.WalkDir(filepath.Join("..", folder), func(path string, d fs.DirEntry, err error) error {
 			if err != nil || d.IsDir() || !strings.HasSuffix(path, ".go") || strings.HasSuffix(path, "_test.go") {
 				return err

@@ -32,14 +32,15 @@ const (
 // BlobKind says what an object that is referred to has in it.
 type BlobKind string
 
-// The kinds of objects that rows name. BlobResult is what an earlier build made of
-// something: a BlobFiles or a BlobManifest.
+// The kinds of objects that rows name.
 const (
-	BlobLeaf     BlobKind = "leaf"     // names no other object
-	BlobFiles    BlobKind = "files"    // a FileSet
-	BlobManifest BlobKind = "manifest" // an assets.Manifest
-	BlobWorker   BlobKind = "worker"   // a WorkerBundle
-	BlobResult   BlobKind = "result"
+	// BlobLeaf names no other object.
+	BlobLeaf BlobKind = "leaf"
+	// BlobList is JSON that names others: a FileSet, a WorkerBundle, an assets.Manifest.
+	BlobList BlobKind = "list"
+	// BlobResult is a list that an earlier build came to. Whoever uses it looks first
+	// whether it is there, and does without it.
+	BlobResult BlobKind = "result"
 )
 
 // BlobRoot is an object that a row names.
@@ -54,7 +55,8 @@ type BlobRoots struct {
 	At    time.Time
 	Roots []BlobRoot
 	// Unknown says that there may be others, which only workflows know: of
-	// deployments under way since before rows named their build's output.
+	// deployments under way that were built by a worker of an earlier release, which
+	// did not say what its build's output is.
 	Unknown bool
 	// Gone says that there is no such organization any more.
 	Gone bool
@@ -162,35 +164,41 @@ WITH open AS (
 	SELECT d.project_id, max(d.sequence) AS sequence FROM deployments d LEFT JOIN open o USING (project_id)
 	WHERE d.organization_id = $1 AND d.source_digest <> '' AND (o.oldest IS NULL OR d.sequence < o.oldest) GROUP BY d.project_id
 )
-SELECT 'files', source_digest FROM projects WHERE organization_id = $1
-UNION SELECT 'files', d.source_digest FROM deployments d LEFT JOIN base b USING (project_id)
+SELECT 'list', source_digest FROM projects WHERE organization_id = $1
+UNION SELECT 'list', d.source_digest FROM deployments d LEFT JOIN base b USING (project_id)
 	WHERE d.organization_id = $1 AND d.sequence >= coalesce(b.sequence, 0)
-UNION SELECT 'files', request_digest FROM deployments WHERE organization_id = $1 AND finished_at IS NULL
-UNION SELECT 'files', coalesce(input ->> 'requestDigest', '') FROM deployments WHERE organization_id = $1 AND finished_at IS NULL
-UNION SELECT 'files', coalesce(output_digest, '') FROM deployments WHERE organization_id = $1 AND finished_at IS NULL
+UNION SELECT 'list', request_digest FROM deployments WHERE organization_id = $1 AND finished_at IS NULL
+UNION SELECT 'list', coalesce(input ->> 'requestDigest', '') FROM deployments WHERE organization_id = $1 AND finished_at IS NULL
+UNION SELECT 'list', coalesce(output_digest, '') FROM deployments WHERE organization_id = $1 AND finished_at IS NULL
 UNION SELECT 'leaf', log_digest FROM deployments WHERE organization_id = $1
-UNION SELECT 'files', source_digest FROM releases WHERE organization_id = $1
-UNION SELECT 'files', output_digest FROM releases WHERE organization_id = $1
-UNION SELECT 'manifest', manifest_digest FROM releases WHERE organization_id = $1
-UNION SELECT 'worker', worker_digest FROM releases WHERE organization_id = $1
-UNION SELECT 'manifest', manifest_digest FROM routes WHERE organization_id = $1
-UNION SELECT 'worker', worker_digest FROM routes WHERE organization_id = $1
-UNION SELECT 'manifest', canary_manifest_digest FROM routes WHERE organization_id = $1
-UNION SELECT 'worker', canary_worker_digest FROM routes WHERE organization_id = $1
+UNION SELECT 'list', source_digest FROM releases WHERE organization_id = $1
+UNION SELECT 'list', output_digest FROM releases WHERE organization_id = $1
+UNION SELECT 'list', manifest_digest FROM releases WHERE organization_id = $1
+UNION SELECT 'list', worker_digest FROM releases WHERE organization_id = $1
+UNION SELECT 'list', manifest_digest FROM routes WHERE organization_id = $1
+UNION SELECT 'list', worker_digest FROM routes WHERE organization_id = $1
+UNION SELECT 'list', canary_manifest_digest FROM routes WHERE organization_id = $1
+UNION SELECT 'list', canary_worker_digest FROM routes WHERE organization_id = $1
 UNION SELECT 'result', output_digest FROM build_cache b WHERE organization_id = $1 AND NOT ($3 AND ` + uselessOutput + `)`
 
 // BlobRoots reads which objects of an organization rows name, all at one instant.
 // With forgetting, results that ForgetOutputs would drop after the grace do not
-// count.
+// count. CodeOrganizationNotFound for one that never was in this database.
 func (s *Store) BlobRoots(ctx context.Context, organizationID string, grace time.Duration, forgetting bool) (BlobRoots, error) {
 	var found BlobRoots
 	err := s.withConn(ctx, func(conn *pgx.Conn) error {
 		return pgx.BeginTxFunc(ctx, conn, pgx.TxOptions{IsoLevel: pgx.RepeatableRead, AccessMode: pgx.ReadOnly}, func(tx pgx.Tx) error {
-			err := tx.QueryRow(ctx, `SELECT now(), NOT EXISTS (SELECT FROM organizations WHERE id = $1),
-				EXISTS (SELECT FROM deployments WHERE organization_id = $1 AND finished_at IS NULL AND output_digest IS NULL)`,
-				organizationID).Scan(&found.At, &found.Gone, &found.Unknown)
+			var ours bool
+			err := tx.QueryRow(ctx, `SELECT now(), EXISTS (SELECT FROM blob_collections WHERE organization_id = $1),
+				NOT EXISTS (SELECT FROM organizations WHERE id = $1),
+				EXISTS (SELECT FROM deployments WHERE organization_id = $1 AND finished_at IS NULL
+					AND (output_digest IS NULL OR output_digest = '' AND state #>> '{steps,build,status}' = $2))`,
+				organizationID, StepCompleted).Scan(&found.At, &ours, &found.Gone, &found.Unknown)
 			if err != nil {
 				return err
+			}
+			if !ours {
+				return Errorf(CodeOrganizationNotFound, "There is no organization %q, and was none.", organizationID)
 			}
 			rows, err := tx.Query(ctx, blobRoots, organizationID, grace, forgetting)
 			if err != nil {
