@@ -19,7 +19,6 @@ const (
 	aimProxyCaddy = 0.33
 )
 
-// peerHAProxy is measured where it is installed.
 const peerHAProxy = "HAProxy"
 
 // proxyCases are answers of a server on a unix socket, asked for through a proxy.
@@ -35,6 +34,14 @@ func proxyRowNames() (names []string) {
 		names = append(names, rateRow(c), costRow(c))
 	}
 	return names
+}
+
+// proxyKeys are the keys of the rows, which every peer has.
+func proxyKeys() (all []string) {
+	for _, peer := range []string{peerNginx, peerCaddy, peerHAProxy} {
+		all = append(all, keys(peer, proxyRowNames()...)...)
+	}
+	return all
 }
 
 // proxyRows sends requests through the dispatcher and its peers to one server on
@@ -145,10 +152,6 @@ func startProxies(ctx context.Context, b *bench, dir, socket string) (started []
 		func() (*server, error) { return startHAProxy(ctx, dir, socket) },
 	} {
 		peer, err := start()
-		if errors.Is(err, errNotInstalled) {
-			say("%v: its rows are left out", err)
-			continue
-		}
 		if err != nil {
 			return started, err
 		}
@@ -156,9 +159,6 @@ func startProxies(ctx context.Context, b *bench, dir, socket string) (started []
 	}
 	return started, nil
 }
-
-// errNotInstalled is a peer that is measured only where it is there.
-var errNotInstalled = errors.New("not installed")
 
 const nginxProxyConfig = `daemon off;
 worker_processes auto;
@@ -276,7 +276,7 @@ backend worker
 func startHAProxy(ctx context.Context, dir, socket string) (*server, error) {
 	program, err := findProgram("haproxy")
 	if err != nil {
-		return nil, fmt.Errorf("%s is %w", peerHAProxy, errNotInstalled)
+		return nil, errors.New("HAProxy is not installed: apt-get install haproxy")
 	}
 	addr, err := freeAddr()
 	if err != nil {

@@ -26,7 +26,7 @@ func sections() []section {
 		{"workflow", keys(peerWorkflow, rowWorkflow), workflowRows},
 		{"queries", keys(peerQuery, rowOneClient, rowManyClients), queryRows},
 		{"static", append(keys(peerNginx, staticRowNames()...), keys(peerCaddy, staticRowNames()...)...), staticRows},
-		{"proxy", append(keys(peerNginx, proxyRowNames()...), keys(peerCaddy, proxyRowNames()...)...), proxyRows},
+		{"proxy", proxyKeys(), proxyRows},
 		{"worker", keys(peerWorkerd, rowWorkerMany, rowWorkerOne), workerRows},
 		{"workers", append(keys(peerWorkerd, rowWorkerMemory, rowColdMedian, rowColdLongest), keys(peerHostAlone, rowHostMemory)...), manyRows},
 		{"neighbours", neighbourKeys(), neighbourRows},
