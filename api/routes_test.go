@@ -54,6 +54,21 @@ func parked(st *models.Status) {
 	st.Status, st.Outcome, st.CurrentStep, st.Error, st.ErrorCode = models.StatusFailed, models.OutcomeDeadLetter, models.StepDeploy, "disk full", models.CodeStorage
 }
 
+func TestStatus_timesAreAsPreciseAsAllOthers(t *testing.T) {
+	g := newGateway(t)
+	id := g.deploy(nil).ID
+	g.record(id, 2, func(st *models.Status) {
+		at := time.Date(2025, 7, 22, 10, 30, 0, 123_456_789, time.FixedZone("", 7200))
+		st.Timestamp, st.Steps.Build.StartedAt, st.Steps.Cleanup.Timestamp = at, &at, &at
+		succeeded(st)
+	})
+	for _, path := range []string{"/deploy-status?id=" + id, "/deployments/" + id, "/deployments/" + id + "/logs/stream"} {
+		body := string(g.do("GET", path, nil).body)
+		require.Contains(t, body, `"2025-07-22T08:30:00.123Z"`, path)
+		require.NotRegexp(t, `:00\.\d{4,}|[+-]\d\d:\d\d"`, body, path)
+	}
+}
+
 func TestProjects_areMadeReadAndListed(t *testing.T) {
 	g := newGateway(t)
 	a := g.do("POST", "/projects", map[string]any{"name": "  Crème & Brûlée 2 ", "workerName": "My-Shop"})

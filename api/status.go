@@ -63,13 +63,13 @@ func checkDeploymentID(id string) error {
 // currentStatus asks the workflow, unless the row is final, and falls back to
 // the row.
 func (s *Server) currentStatus(ctx context.Context, row models.Deployment) (models.Status, error) {
-	recorded, err := row.RecordedStatus()
+	recorded, err := recordedStatus(row)
 	if err != nil || row.FinishedAt != nil {
 		return recorded, err
 	}
 	live, err := s.queryStatus(ctx, row.ID)
 	if err == nil {
-		return live, nil
+		return stampStatus(live), nil
 	}
 	var notFound *serviceerror.NotFound
 	if errors.As(err, &notFound) && row.WorkflowRunID == "" {
@@ -79,6 +79,24 @@ func (s *Server) currentStatus(ctx context.Context, row models.Deployment) (mode
 	s.logOf(ctx).WithError(err).WithField("deployment", row.ID).Debug("status query not answered")
 	recorded.Stale = true
 	return recorded, nil
+}
+
+// recordedStatus is the status on the row.
+func recordedStatus(row models.Deployment) (models.Status, error) {
+	status, err := row.RecordedStatus()
+	return stampStatus(status), err
+}
+
+// stampStatus gives a status its times as answers show them. The one given may be
+// shared, so it stays as it is.
+func stampStatus(status models.Status) models.Status {
+	status.Timestamp = stamp(status.Timestamp)
+	for _, step := range []*models.StepStatus{
+		&status.Steps.Validate, &status.Steps.Sync, &status.Steps.Sandbox, &status.Steps.Build, &status.Steps.Deploy, &status.Steps.Cleanup,
+	} {
+		step.Timestamp, step.StartedAt = stampOf(step.Timestamp), stampOf(step.StartedAt)
+	}
+	return status
 }
 
 // queryStatus asks the workflow once for all who want to know at the same time.

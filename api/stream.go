@@ -130,7 +130,7 @@ func (s *Server) follow(ctx context.Context, tail *logTail, stream *eventStream,
 		if err != nil {
 			return err
 		}
-		status, err := tail.row.RecordedStatus()
+		status, err := recordedStatus(tail.row)
 		if err != nil {
 			return err
 		}
