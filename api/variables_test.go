@@ -65,6 +65,7 @@ func TestVariables_refuseBadOnesWithoutRepeatingValues(t *testing.T) {
 	for name, body := range map[string]map[string]any{
 		"nothing":       {},
 		"a bad name":    {"set": []any{variable("1A", "hunter2", true)}},
+		"a lost name":   {"set": []any{variable("__proto__", "hunter2", false)}},
 		"a long value":  {"set": []any{variable("A", strings.Repeat("hunter2", 1000), true)}},
 		"twice":         {"set": []any{variable("A", "hunter2", true), variable("A", "b", true)}},
 		"set and unset": {"set": []any{variable("A", "hunter2", true)}, "remove": []string{"A"}},

@@ -44,6 +44,8 @@ func ValidateVariable(name, value string) error {
 	switch {
 	case !variableName.MatchString(name):
 		return Errorf(CodeValidation, "A variable's name starts with a letter or _ and has letters, digits and _ only, 128 at most; %q does not.", name)
+	case name == "__proto__":
+		return Errorf(CodeValidation, "A worker would not find a variable named __proto__: that is JavaScript's own.")
 	case len(value) > MaxVariableBytes:
 		return Errorf(CodeValidation, "The value of %s has %d bytes; %d are allowed.", name, len(value), MaxVariableBytes)
 	case !utf8.ValidString(value):
