@@ -84,6 +84,9 @@ func line(text string, most int) string {
 		}
 		return c
 	}, text)
+	// Mail programs would decode an encoded word (RFC 2047) in a subject, and show what
+	// names may not have.
+	text = strings.ReplaceAll(text, "=?", "= ?")
 	if runes := []rune(text); len(runes) > most {
 		text = string(runes[:most-1]) + "…"
 	}

@@ -134,6 +134,24 @@ func TestLetters_takeNoHeadersFromOutside(t *testing.T) {
 	require.NoError(t, sender.Send(t.Context(), Welcome("ada@example.com", evil, "https://x.example")))
 }
 
+func TestLetters_letNoNameBeDecoded(t *testing.T) {
+	dir := t.TempDir()
+	sender, err := New(Options{From: "slipway@localhost", Dir: dir})
+	require.NoError(t, err)
+	const name = "=?utf-8?q?=E2=80=AEmoc.live?="
+	require.NoError(t, sender.Send(t.Context(), Invitation("ada@example.com", name, name, "viewer", "https://x.example")))
+	files, err := os.ReadDir(dir)
+	require.NoError(t, err)
+	require.Len(t, files, 1)
+	data, err := os.ReadFile(filepath.Join(dir, files[0].Name()))
+	require.NoError(t, err)
+	letter, err := mail.ReadMessage(bytes.NewReader(data))
+	require.NoError(t, err)
+	subject, err := new(mime.WordDecoder).DecodeHeader(letter.Header.Get("Subject"))
+	require.NoError(t, err)
+	require.Equal(t, "Join = ?utf-8?q?=E2=80=AEmoc.live?= on Slipway", subject)
+}
+
 func TestNew_saysWhatIsWrong(t *testing.T) {
 	for _, opts := range []Options{
 		{From: "nobody", Dir: "x"}, {From: "a@b.example\r\nBcc: x@y.example", Dir: "x"}, {From: "a@b.example"}, {From: "a@b.example", SMTPAddr: "mail.example.com"},
