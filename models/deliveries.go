@@ -153,10 +153,13 @@ func (s *Store) DeliveryToSend(ctx context.Context, id string) (Delivery, Webhoo
 // outbox at once may have become deliveries in any order.
 func (s *Store) Outdated(ctx context.Context, d Delivery) (bool, error) {
 	var outdated bool
-	err := s.with(ctx).Raw(`SELECT EXISTS (SELECT 1 FROM webhook_deliveries n JOIN webhook_deliveries d ON d.id = ?
-		WHERE n.webhook_id = d.webhook_id AND n.created_at > d.created_at - interval '1 minute'
-			AND ((n.payload ->> 'timestamp')::timestamptz, n.created_at) > ((d.payload ->> 'timestamp')::timestamptz, d.created_at)
-			AND n.payload -> 'data' ->> 'deploymentId' = d.payload -> 'data' ->> 'deploymentId')`, d.ID).Scan(&outdated).Error
+	// Through the outbox, whose events of a deployment are few; those of a webhook
+	// may be very many.
+	err := s.with(ctx).Raw(`SELECT EXISTS (SELECT 1 FROM webhook_deliveries d
+		JOIN outbox o ON o.deployment_id = d.payload -> 'data' ->> 'deploymentId'
+		JOIN webhook_deliveries n ON n.webhook_id = d.webhook_id AND n.event_id = o.event_id
+		WHERE d.id = ? AND ((n.payload ->> 'timestamp')::timestamptz, n.created_at) > ((d.payload ->> 'timestamp')::timestamptz, d.created_at))`,
+		d.ID).Scan(&outdated).Error
 	return outdated, dbError(err)
 }
 

@@ -168,9 +168,10 @@ func (q quota) usage(tx *gorm.DB, resource Resource) (ResourceUsage, error) {
 	return r, err
 }
 
-// releaseOutput is what releases with the same files have in common. Those of an
-// early version do not say what they were made of.
-const releaseOutput = "coalesce(nullif(output_digest, ''), id)"
+// releaseOutput is what releases with the same files have in common: a column that
+// the database makes of output_digest and, in those of an early version that do not
+// say what they were made of, the id.
+const releaseOutput = "output_key"
 
 // admit refuses, with CodeQuotaExceeded and the numbers, what would take more of
 // a resource than there is. The quota is held.

@@ -44,7 +44,23 @@ LOCK TABLE kv_entries IN SHARE ROW EXCLUSIVE MODE;
 UPDATE kv_namespaces n SET bytes = n.bytes + 256 * e.entries
 FROM (SELECT namespace_id, count(*) AS entries FROM kv_entries GROUP BY namespace_id) e WHERE e.namespace_id = n.id;
 
+-- Lists narrowed to what is rare among much else, such as what failed.
+CREATE INDEX deployments_by_status ON deployments (organization_id, status, created_at DESC, id DESC);
+CREATE INDEX deployments_by_project_status ON deployments (project_id, status, created_at DESC, id DESC);
+CREATE INDEX webhook_deliveries_by_status ON webhook_deliveries (webhook_id, status, created_at DESC, id DESC) WHERE status <> 'succeeded';
+-- The oldest are removed with every look at a rollout.
+CREATE INDEX release_counts_by_age ON release_counts (bucket);
+-- What releases of one build have in common, as a column: of an expression, PostgreSQL
+-- cannot read an index alone.
+ALTER TABLE releases ADD COLUMN output_key text GENERATED ALWAYS AS (coalesce(nullif(output_digest, ''), id)) STORED;
+DROP INDEX releases_by_output;
+CREATE INDEX releases_by_output ON releases (organization_id, output_key) INCLUDE (bytes);
+
 -- +goose Down
+DROP INDEX releases_by_output;
+ALTER TABLE releases DROP COLUMN output_key;
+CREATE INDEX releases_by_output ON releases (organization_id, (coalesce(nullif(output_digest, ''), id))) INCLUDE (bytes);
+DROP INDEX release_counts_by_age, webhook_deliveries_by_status, deployments_by_project_status, deployments_by_status;
 -- +goose StatementBegin
 CREATE OR REPLACE FUNCTION kv_count() RETURNS trigger LANGUAGE plpgsql AS $$
 DECLARE
