@@ -12,7 +12,7 @@
 //
 // The files, in reading order: suite.go has the rows and runs them, pairs.go and
 // table.go are figures and how they are shown; deploys.go, workflow.go,
-// queries.go, static.go, proxy.go, worker.go, manyworkers.go, neighbours.go and
+// queries.go, static.go, proxy.go, worker.go, miniflare.go, manyworkers.go, neighbours.go and
 // tls.go measure; system.go, bare.go, servers.go and load.go are what is measured
 // and what it is measured with; history.go and profile.go say where the time
 // went. startup.go is a table of its own.

@@ -27,7 +27,7 @@ func sections() []section {
 		{"queries", keys(peerQuery, rowOneClient, rowManyClients), queryRows},
 		{"static", append(keys(peerNginx, staticRowNames()...), keys(peerCaddy, staticRowNames()...)...), staticRows},
 		{"proxy", proxyKeys(), proxyRows},
-		{"worker", keys(peerWorkerd, rowWorkerMany, rowWorkerOne), workerRows},
+		{"worker", workerKeys(), workerRows},
 		{"workers", append(keys(peerWorkerd, rowWorkerMemory, rowColdMedian, rowColdLongest), keys(peerHostAlone, rowHostMemory)...), manyRows},
 		{"neighbours", neighbourKeys(), neighbourRows},
 		{"routes", routeRowKeys(), routeRows},

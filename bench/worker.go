@@ -22,7 +22,8 @@ const (
 )
 
 const (
-	peerWorkerd = "bare workerd serve"
+	peerWorkerd   = "bare workerd serve"
+	peerMiniflare = "miniflare"
 
 	rowWorkerMany = "worker, warm: time ÷ requests, 16 clients"
 	rowWorkerOne  = "worker, warm: p50, one client"
@@ -40,8 +41,14 @@ const workerScript = `export default {
 const workerSettings = `{ "name": "bench-worker", "main": "index.js", "compatibility_date": "2026-11-01" }
 `
 
+// workerKeys are the keys of the rows, which every peer has.
+func workerKeys() []string {
+	return append(keys(peerWorkerd, rowWorkerMany, rowWorkerOne), keys(peerMiniflare, rowWorkerMany, rowWorkerOne)...)
+}
+
 // workerRows deploys a worker and asks it through the dispatcher, in turns with
-// the same script under workerd alone.
+// the same script under workerd alone and under miniflare, which is the server of
+// `wrangler dev`.
 func workerRows(ctx context.Context, b *bench) ([]row, error) {
 	p, err := b.system.newProject(ctx, b.system.account, "bench-worker")
 	if err != nil {
@@ -60,31 +67,40 @@ func workerRows(ctx context.Context, b *bench) ([]row, error) {
 		return nil, err
 	}
 	defer bare.stop()
-	c := staticCase{name: "worker", path: "/items", encoding: "identity", part: 1}
-	body, err := sameAnswer(ctx, c, ours, bare)
+	miniflare, err := startMiniflare(ctx, b)
 	if err != nil {
 		return nil, err
 	}
-	many := row{name: rowWorkerMany, peer: peerWorkerd, unit: micros, aim: aimWorkerMany}
-	one := row{name: rowWorkerOne, peer: peerWorkerd, unit: micros, aim: aimWorkerOne}
+	defer miniflare.stop()
+	c := staticCase{name: "worker", path: "/items", encoding: "identity", part: 1}
+	body, err := sameAnswer(ctx, c, ours, bare, miniflare)
+	if err != nil {
+		return nil, err
+	}
+	rows := []row{
+		{name: rowWorkerMany, peer: peerWorkerd, unit: micros, aim: aimWorkerMany},
+		{name: rowWorkerOne, peer: peerWorkerd, unit: micros, aim: aimWorkerOne},
+		{name: rowWorkerMany, peer: peerMiniflare, unit: micros},
+		{name: rowWorkerOne, peer: peerMiniflare, unit: micros},
+	}
 	for turn := range b.staticPairs + 1 {
-		var pairs [2]pair
-		for s, figures := range map[*server][2]*float64{
-			ours: {&pairs[0].ours, &pairs[1].ours}, bare: {&pairs[0].theirs, &pairs[1].theirs},
-		} {
-			if *figures[0], err = s.timePerRequest(ctx, c, body, b.requests/4); err != nil {
+		var many, one [3]float64
+		for i, s := range []*server{ours, bare, miniflare} {
+			if many[i], err = s.timePerRequest(ctx, c, body, b.requests/4); err != nil {
 				return nil, err
 			}
-			if *figures[1], err = s.medianTime(ctx, c, b.requests/16); err != nil {
+			if one[i], err = s.medianTime(ctx, c, b.requests/16); err != nil {
 				return nil, err
 			}
 		}
 		if turn == 0 && !b.quick {
-			continue // both are warm
+			continue // all are warm
 		}
-		many.pairs, one.pairs = append(many.pairs, pairs[0]), append(one.pairs, pairs[1])
+		for peer := range 2 {
+			rows[2*peer].pairs = append(rows[2*peer].pairs, pair{many[0], many[1+peer]})
+			rows[2*peer+1].pairs = append(rows[2*peer+1].pairs, pair{one[0], one[1+peer]})
+		}
 	}
-	rows := []row{many, one}
 	for i := range rows {
 		if rows[i].missed() {
 			rows[i].look = "  the proxy rows say what the dispatcher itself spends; the rest is the sandbox and the scheduler's"
