@@ -60,7 +60,8 @@ export class Scene {
   // watched collects what a page must not do.
   async watched(page) {
     const report = (text) => this.tolerated.test(text) || this.wrong.push(text);
-    page.on("console", (m) => m.type() === "error" && report(m.text()));
+    // The status of an answer is told below, in time; the console says it again, later.
+    page.on("console", (m) => m.type() === "error" && !m.text().includes("the server responded with a status") && report(m.text()));
     page.on("pageerror", (error) => report(String(error)));
     page.on("request", (r) => {
       const url = new URL(r.url());
