@@ -23,7 +23,7 @@ type Error struct {
 	Success   bool        `json:"success" enum:"false" doc:"Always false"`
 	Code      models.Code `json:"error" doc:"What kind of error this is; codes are added, never renamed" example:"VALIDATION_ERROR"`
 	Message   string      `json:"message" doc:"What is wrong and what to do, for people" example:"initFiles[3].path must be relative, without a leading slash"`
-	Details   any         `json:"details,omitempty" doc:"More about it, for programs. With VALIDATION_ERROR a list of FieldError"`
+	Details   any         `json:"details,omitempty" doc:"More about it, for programs. With VALIDATION_ERROR a list of FieldError, where it is about fields"`
 	Timestamp time.Time   `json:"timestamp" doc:"When the error happened"`
 }
 

@@ -2,6 +2,7 @@ package api
 
 import (
 	"context"
+	"fmt"
 	"net/http"
 	"slices"
 	"time"
@@ -121,12 +122,13 @@ func variablesOf(r VariablesRequest) (models.Environment, error) {
 		return nil, models.Errorf(models.CodeValidation, "There is nothing to change: give set, remove or both.")
 	}
 	set := make(models.Environment, len(r.Set))
-	for _, v := range r.Set {
-		if err := models.ValidateVariable(v.Name, v.Value); err != nil {
-			return nil, err
+	for i, v := range r.Set {
+		err := models.ValidateVariable(v.Name, v.Value)
+		if _, twice := set[v.Name]; err == nil && (twice || slices.Contains(r.Remove, v.Name)) {
+			err = models.Errorf(models.CodeValidation, "The variable %s is in the request twice.", v.Name)
 		}
-		if _, twice := set[v.Name]; twice || slices.Contains(r.Remove, v.Name) {
-			return nil, models.Errorf(models.CodeValidation, "The variable %s is in the request twice.", v.Name)
+		if err != nil {
+			return nil, invalid([]FieldError{{Field: fmt.Sprintf("set[%d]", i), In: "body", Message: models.MessageOf(err)}})
 		}
 		set[v.Name] = models.EnvironmentValue{Value: v.Value, Secret: v.Secret}
 	}

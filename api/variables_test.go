@@ -76,6 +76,7 @@ func TestVariables_refuseBadOnesWithoutRepeatingValues(t *testing.T) {
 		a.failed(models.CodeValidation)
 		require.NotContains(t, string(a.body), "hunter2", name)
 	}
+	g.changeVariables(map[string]any{"set": []any{variable("A", "hunter2", true), variable("1A", "hunter2", true)}}).refuses("set[1]", "starts with a letter")
 	require.NotContains(t, g.log.String(), "hunter2")
 	other, _ := g.newOwner("stranger@example.com")
 	foreign, err := g.store.CreateProject(t.Context(), other.OrganizationID, "Other", "other")
