@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"net/url"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -73,8 +74,14 @@ type webhookInput struct {
 	ID string `path:"id" maxLength:"64" doc:"Webhook id" example:"whk_3kq5q2n7d4v6x2y7z3a4b5c6d7"`
 }
 
+type getWebhookInput struct {
+	ID string `path:"id" maxLength:"64" doc:"Webhook id" example:"whk_3kq5q2n7d4v6x2y7z3a4b5c6d7"`
+	IfNoneMatch
+}
+
 type changeWebhookInput struct {
-	ID   string `path:"id" maxLength:"64" doc:"Webhook id" example:"whk_3kq5q2n7d4v6x2y7z3a4b5c6d7"`
+	ID string `path:"id" maxLength:"64" doc:"Webhook id" example:"whk_3kq5q2n7d4v6x2y7z3a4b5c6d7"`
+	IfMatch
 	Body WebhookChange
 }
 
@@ -83,7 +90,11 @@ type webhooksInput struct {
 	ProjectID string `query:"projectId" maxLength:"64" doc:"Only those of this project alone"`
 }
 
-type webhookOutput struct{ Body Webhook }
+type webhookOutput struct {
+	Status int
+	ETag   string `header:"ETag" doc:"Names this state of the webhook; send it as If-Match to change just this one"`
+	Body   Webhook
+}
 
 type webhooksOutput struct{ Body WebhookList }
 
@@ -104,11 +115,12 @@ func (s *Server) registerWebhooks() {
 		summary: "Webhooks of the organization", errors: []models.Code{models.CodeProjectNotFound},
 	}, s.webhooks)
 	register(s, route{
-		id: "get-webhook", method: http.MethodGet, path: path + "/{id}", tag: "Webhooks", summary: "One webhook", errors: known,
+		id: "get-webhook", method: http.MethodGet, path: path + "/{id}", tag: "Webhooks", summary: "One webhook", errors: known, responses: notModified(),
 	}, s.webhook)
 	register(s, route{
 		id: "change-webhook", method: http.MethodPatch, path: path + "/{id}", tag: "Webhooks", maxBody: 64 << 10,
-		summary: "Change a webhook", example: map[string]any{"enabled": true, "events": []string{"deployment.*"}}, description: "What is left out stays as it is.", errors: known,
+		summary: "Change a webhook", example: map[string]any{"enabled": true, "events": []string{"deployment.*"}}, description: "What is left out stays as it is.",
+		errors: []models.Code{models.CodeWebhookNotFound, models.CodePreconditionFailed},
 	}, s.changeWebhook)
 	register(s, route{
 		id: "delete-webhook", method: http.MethodDelete, path: path + "/{id}", tag: "Webhooks", status: http.StatusNoContent,
@@ -215,10 +227,26 @@ func elsewhere(a, b string) bool {
 }
 
 func (s *Server) changeWebhook(ctx context.Context, in *changeWebhookInput) (*webhookOutput, error) {
+	versions, err := in.versions()
+	if err != nil {
+		return nil, err
+	}
 	row, err := s.openedWebhook(ctx, in.ID, func(row *models.Webhook, c *webhook.Credentials) error {
+		if versions != nil && !slices.Contains(versions, row.UpdatedAt.UnixMicro()) {
+			return models.Errorf(models.CodePreconditionFailed, "The webhook has changed since you read it. Read it again and repeat this if it still makes sense.")
+		}
 		return s.fillWebhook(row, c, in.Body)
 	})
-	return &webhookOutput{webhookView(row)}, err
+	return &webhookOutput{Status: http.StatusOK, ETag: webhookTag(row), Body: webhookView(row)}, err
+}
+
+// webhookTag is the entity tag of a webhook. Its version is when it was changed;
+// that it fails is shown, but nobody's change.
+func webhookTag(row models.Webhook) string {
+	if row.FailingSince != nil {
+		return entityTag(row.UpdatedAt.UnixMicro(), strconv.FormatInt(row.FailingSince.UnixMicro(), 10))
+	}
+	return entityTag(row.UpdatedAt.UnixMicro())
 }
 
 // openedWebhook changes a webhook of the caller's organization together with its
@@ -275,9 +303,9 @@ func (s *Server) webhooks(ctx context.Context, in *webhooksInput) (*webhooksOutp
 	return &webhooksOutput{list}, nil
 }
 
-func (s *Server) webhook(ctx context.Context, in *webhookInput) (*webhookOutput, error) {
+func (s *Server) webhook(ctx context.Context, in *getWebhookInput) (*webhookOutput, error) {
 	row, err := s.webhookOf(ctx, in.ID)
-	return &webhookOutput{webhookView(row)}, err
+	return &webhookOutput{Status: in.status(webhookTag(row)), ETag: webhookTag(row), Body: webhookView(row)}, err
 }
 
 func (s *Server) deleteWebhook(ctx context.Context, in *webhookInput) (*emptyOutput, error) {

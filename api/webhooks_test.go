@@ -65,6 +65,22 @@ func TestWebhooks_areMadeSeenChangedAndRemoved(t *testing.T) {
 	require.NotContains(t, g.log.String(), made.Secret)
 }
 
+func TestWebhook_isChangedOnlyAsItWasSeen(t *testing.T) {
+	g := newGateway(t)
+	path := "/webhooks/" + g.newWebhook(map[string]any{"url": "https://example.com/"}).ID
+	seen := g.do("GET", path, nil).header.Get("ETag")
+	require.Equal(t, http.StatusNotModified, g.do("GET", path, nil, header{"If-None-Match": seen}).status)
+	changed := g.do("PATCH", path, map[string]any{"events": []string{"domain.*"}}, header{"If-Match": seen})
+	require.Equal(t, http.StatusOK, changed.status, "%s", changed.body)
+	require.NotEqual(t, seen, changed.header.Get("ETag"))
+	require.Equal(t, changed.header.Get("ETag"), g.do("GET", path, nil).header.Get("ETag"))
+	g.do("PATCH", path, map[string]any{"enabled": false}, header{"If-Match": seen}).failed(models.CodePreconditionFailed)
+	g.do("PATCH", path, map[string]any{"enabled": false}, header{"If-Match": "x"}).refuses("If-Match", "")
+	g.do("PATCH", path, map[string]any{"url": ""}).refuses("url", "")
+	require.Equal(t, http.StatusOK, g.do("PATCH", path, map[string]any{"enabled": false}, header{"If-Match": changed.header.Get("ETag")}).status)
+	require.Equal(t, http.StatusOK, g.do("GET", path, nil, header{"If-None-Match": seen}).status)
+}
+
 func TestWebhooks_refuseWhatTheyCannotBe(t *testing.T) {
 	g := newGateway(t)
 	for _, address := range []string{
