@@ -80,7 +80,7 @@ func newGateway(t *testing.T, change ...func(*api.Options)) *gateway {
 	require.NoError(t, err)
 	g.vault = webhook.NewVault(key)
 	opts := api.Options{
-		Store: g.store, Blobs: g.blobs, Variables: variables.New(g.store, key), Temporal: unreachableTemporal(t), Log: g.logger(), Version: "1.2.3",
+		Store: g.store, Blobs: blob.Hold(g.blobs, g.store), Variables: variables.New(g.store, key), Temporal: unreachableTemporal(t), Log: g.logger(), Version: "1.2.3",
 		Start: g.start, BuildQueue: "builds", ActiveTimeout: time.Minute, ParkTimeout: time.Hour,
 		SiteURL: func(worker string) string { return "http://" + worker + ".slipway.test/" }, Domain: "slipway.test",
 		WebhookVault: g.vault, Deliver: g.deliver,

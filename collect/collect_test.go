@@ -257,7 +257,7 @@ func TestCollect_goesOnAfterACrash(t *testing.T) {
 			require.ErrorIs(t, s.store.HoldBlobs(limited, s.id.OrganizationID, []string{digest}), context.Canceled)
 			require.Zero(t, s.look().Deleted, "it may be going on elsewhere")
 			require.Equal(t, 1, s.count("SELECT count(*) FROM condemned_blobs WHERE deleting_at IS NOT NULL"))
-			s.exec("UPDATE condemned_blobs SET deleting_at = deleting_at - interval '2 minutes'")
+			s.exec("UPDATE condemned_blobs SET deleting_at = deleting_at - interval '3 minutes'")
 			s.look()
 			require.False(t, s.there("one"))
 			s.put("one")

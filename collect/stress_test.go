@@ -49,8 +49,8 @@ func TestCollect_losesNothingWhateverHappensMeanwhile(t *testing.T) {
 		defer done.Store(true)
 		for range looks {
 			if _, err := quick.Collect(ctx, org); err != nil {
-				// A minute goes by before anybody asks for what was being deleted.
-				if _, err := s.conn.Exec(ctx, "UPDATE condemned_blobs SET deleting_at = deleting_at - interval '2 minutes'"); err != nil {
+				// Some minutes go by before anybody asks for what was being deleted.
+				if _, err := s.conn.Exec(ctx, "UPDATE condemned_blobs SET deleting_at = deleting_at - interval '3 minutes'"); err != nil {
 					return err
 				}
 			}

@@ -19,7 +19,7 @@ import (
 const (
 	// deletingFor is how long a deletion that was begun counts as under way; after
 	// it, whoever began it has died. BlobDeletion is much shorter.
-	deletingFor = time.Minute
+	deletingFor = 2 * time.Minute
 	// BlobDeletion is the most that may pass between ClaimBlobs and the last
 	// deletion that goes by it.
 	BlobDeletion = 20 * time.Second
