@@ -66,7 +66,8 @@ function View() {
 function outsideView(path: string): ComponentChildren {
   switch (path) {
     case "/sign-in":
-      return user.value ? <Onward /> : <SignIn />;
+      // Who follows a mailed link may be signed in as somebody else.
+      return user.value && !place.value.query.has("confirmationToken") ? <Onward /> : <SignIn />;
     case "/sign-up":
       return user.value ? <Onward /> : <SignUp />;
     case "/forgot-password":

@@ -1,14 +1,14 @@
 // Oneself: name, password, sessions, invitations, organizations.
 import { useState } from "preact/hooks";
 import { call, get, post } from "../core/api";
-import { useResource } from "../core/resource";
+import { usePages, useResource } from "../core/resource";
 import { navigate, place } from "../core/router";
 import { loadOrganizations, organizations, switchTo, user } from "../core/session";
 import type { Organization, Role } from "../core/types";
 import { Dialog } from "../ui/dialog";
 import { ask, say } from "../ui/notice";
-import { Badge, Button, ErrorNote, Field, Loading, PageHead, Panel, Tag, Time, useAction } from "../ui/parts";
-import { actions, Table } from "../ui/table";
+import { Badge, Button, Empty, ErrorNote, Field, Loading, PageHead, Panel, Tag, Time, useAction } from "../ui/parts";
+import { actions, Listing, Table } from "../ui/table";
 import { useTitle } from "../ui/title";
 import { OrganizationForm } from "./organization";
 import { readable } from "./sign";
@@ -17,6 +17,8 @@ export function Account() {
   useTitle("Account");
   const creating = place.value.query.get("new") === "organization";
   const close = () => navigate("/account", { replace: true });
+  // No event tells of these entries: they are of no organization.
+  const activity = usePages<Deed>("/me/audit", () => false);
   return (
     <>
       <PageHead title="Account" sub={user.value?.email} />
@@ -55,9 +57,10 @@ export function Account() {
             ))}
           </Table>
         </Panel>
-        <Name />
-        <Password />
-        <Sessions />
+        <Name changed={activity.reload} />
+        <Password changed={activity.reload} />
+        <Sessions changed={activity.reload} />
+        <Activity list={activity} />
       </div>
       {creating && (
         <Dialog title="New organization" close={close}>
@@ -68,12 +71,18 @@ export function Account() {
   );
 }
 
-function Name() {
+// Changes says that something was done that the log of the account has.
+interface Changes {
+  changed: () => void;
+}
+
+function Name({ changed }: Changes) {
   const [name, setName] = useState(user.value?.name ?? "");
   const action = useAction(async () => {
     await post("/api/auth/update-user", { name });
     if (user.value) user.value = { ...user.value, name };
     say("Saved.");
+    changed();
   });
   return (
     <Panel title="Name">
@@ -94,7 +103,7 @@ function Name() {
   );
 }
 
-function Password() {
+function Password({ changed }: Changes) {
   const [current, setCurrent] = useState("");
   const [next, setNext] = useState("");
   const [others, setOthers] = useState(true);
@@ -103,6 +112,7 @@ function Password() {
     setCurrent("");
     setNext("");
     say("The password is changed.");
+    changed();
   });
   return (
     <Panel title="Password">
@@ -139,7 +149,7 @@ interface Session {
   updatedAt: string;
 }
 
-function Sessions() {
+function Sessions({ changed }: Changes) {
   const list = useResource("sessions", async (signal) => {
     const [all, own] = await Promise.all([get<Session[]>("/api/auth/list-sessions", signal), get<{ session: { id: string } } | null>("/api/auth/get-session", signal)]);
     return { all, own: own?.session.id };
@@ -147,6 +157,7 @@ function Sessions() {
   const end = useAction(async (session: Session) => {
     await post("/api/auth/revoke-session", { token: session.token });
     list.reload();
+    changed();
   });
   const endOthers = () =>
     ask({
@@ -156,6 +167,7 @@ function Sessions() {
       run: async () => {
         await post("/api/auth/revoke-other-sessions", {});
         list.reload();
+        changed();
       },
     });
   const sessions = list.data?.all;
@@ -196,6 +208,60 @@ function Sessions() {
           ))}
         </Table>
       )}
+    </Panel>
+  );
+}
+
+interface Deed {
+  id: string;
+  action: string;
+  outcome: "succeeded" | "refused";
+  address?: string;
+  userAgent?: string;
+  createdAt: string;
+}
+
+// deeds are what people call the operations that the log of an account has.
+const deeds: Record<string, string> = {
+  "sign-up-with-email": "New account",
+  "verify-email": "Address confirmed",
+  "sign-in-with-email": "Sign-in",
+  "sign-in-callback": "Sign-in with GitHub",
+  "sign-out": "Sign-out",
+  "revoke-session": "Session ended",
+  "revoke-sessions": "Sign-out everywhere",
+  "revoke-other-sessions": "Sign-out everywhere else",
+  "change-password": "Change of the password",
+  "request-password-reset": "Request for a new password",
+  "reset-password": "New password by mail",
+  "update-user": "Change of name or picture",
+  "approve-device": "Program let in",
+  "deny-device": "Program turned away",
+};
+
+function Activity({ list }: { list: ReturnType<typeof usePages<Deed>> }) {
+  return (
+    <Panel title="Recent activity" flush>
+      <Listing list={list} empty={<Empty title="Nothing yet" />}>
+        {(items) => (
+          <Table label="Recent activity" columns={["What", { text: "With", wide: true }, { text: "Address", wide: true }, { text: "When", right: true }]}>
+            {items.map((e) => (
+              <tr key={e.id}>
+                <td>
+                  {deeds[e.action] ?? <code>{e.action}</code>} {e.outcome === "refused" && <Badge tone="bad">Refused</Badge>}
+                </td>
+                <td class="wide-only" title={e.userAgent}>
+                  {browserOf(e.userAgent ?? "")}
+                </td>
+                <td class="wide-only muted nowrap number">{e.address}</td>
+                <td class="right nowrap">
+                  <Time at={e.createdAt} />
+                </td>
+              </tr>
+            ))}
+          </Table>
+        )}
+      </Listing>
     </Panel>
   );
 }
