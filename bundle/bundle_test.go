@@ -236,6 +236,12 @@ func TestRun_nodeBuiltinThatTheDateLacksIsRefused(t *testing.T) {
 	require.Equal(t, "wrangler.jsonc: the worker imports node:fs, node:os, which the runtime has for a compatibility_date of 2025-09-15 or later only, and it is 2025-01-01.", b.refused())
 }
 
+// Such an error has no place in the code, and was named in the log alone.
+func TestRun_missingTsconfigIsNamed(t *testing.T) {
+	b := build(t, map[string]string{"wrangler.jsonc": settings(`, "tsconfig": "nope.json"`), "src/index.ts": hello})
+	require.Equal(t, `The worker cannot be bundled: Cannot find tsconfig file "nope.json".`, b.refused())
+}
+
 func TestRun_serviceWorkerSyntaxIsRefused(t *testing.T) {
 	b := build(t, map[string]string{"wrangler.jsonc": settings(""), "src/index.ts": `addEventListener("fetch", (e) => e.respondWith(new Response("old")))`})
 	require.Contains(t, b.refused(), "service worker syntax")

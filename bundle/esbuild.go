@@ -189,8 +189,12 @@ func (b *bundler) failed(log io.Writer, errors []api.Message) error {
 		slices.Sort(builtins)
 		return b.errorf(`the worker uses parts of Node.js (%s). Add "nodejs_compat" to compatibility_flags`, clip(strings.Join(slices.Compact(builtins), ", ")))
 	}
+	what := "esbuild found " + count(len(errors), "error")
+	if errors[0].Location == nil {
+		what = clip(errors[0].Text) // about a setting, which nobody should have to look for in the log
+	}
 	return &models.Error{Code: models.CodeBuildFailed, Cause: ErrNotBundled,
-		Message: fmt.Sprintf("The worker cannot be bundled: esbuild found %s.", count(len(errors), "error"))}
+		Message: fmt.Sprintf("The worker cannot be bundled: %s.", what)}
 }
 
 // unresolved is the name in esbuild's message for an import of nothing.
