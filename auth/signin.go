@@ -50,11 +50,12 @@ func (a *Auth) signInEmail(w http.ResponseWriter, r *http.Request) error {
 	if err := a.captcha(r); err != nil {
 		return err
 	}
-	user, hash, found, err := a.store.UserByEmail(r.Context(), email)
+	// Before the account: where another request has just made it, one of them is there.
+	waiting, err := a.waiting(r.Context(), body.ConfirmationToken, email)
 	if err != nil {
 		return err
 	}
-	waiting, err := a.waiting(r.Context(), body.ConfirmationToken, email)
+	user, hash, found, err := a.store.UserByEmail(r.Context(), email)
 	if err != nil {
 		return err
 	}
