@@ -113,23 +113,24 @@ function OrganizationSwitch() {
   );
 }
 
-// Connection says when what is shown may be old. A blink is not worth a word.
+// Connection says when what is shown may be old. A blink is not worth a word, in either
+// direction: screen readers are told once that it is lost, and once that it is back.
 function Connection() {
   const state = connection.value;
-  const [late, setLate] = useState(false);
+  const [live, setLive] = useState(true);
+  const lost = useRef(false);
   useEffect(() => {
-    if (state === "open") {
-      setLate(false);
-      return;
-    }
-    const timer = setTimeout(() => setLate(true), 2500);
+    const timer = setTimeout(() => setLive(state === "open"), 2500);
     return () => clearTimeout(timer);
   }, [state]);
-  const live = state === "open" || !late;
+  if (!live) lost.current = true;
   return (
-    <p class={live ? "connection" : "connection away"} role="status" title={live ? "What is shown is kept up to date" : "What is shown may be old"}>
+    <p class={live ? "connection" : "connection away"} title={live ? "What is shown is kept up to date" : "What is shown may be old"}>
       <span class="dot" aria-hidden="true" />
       <span>{live ? "Live" : state === "ended" ? "Not live" : "Reconnecting …"}</span>
+      <span class="unseen" role="status">
+        {lost.current && (live ? "What is shown is up to date again" : "The connection is lost; what is shown may be old")}
+      </span>
     </p>
   );
 }

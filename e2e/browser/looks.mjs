@@ -113,9 +113,8 @@ async function looksRight(s, name) {
 // back when Escape closes it.
 async function dialogHolds(s, name, on) {
   const { page } = s;
-  const opener = page.getByRole("button", { name }).first();
-  await opener.focus();
-  await page.keyboard.press("Enter");
+  const opener = await page.getByRole("button", { name }).first().elementHandle();
+  await opener.press("Enter");
   const dialog = page.getByRole("dialog");
   await dialog.waitFor();
   const inside = () => page.evaluate(() => document.activeElement?.closest("dialog") != null);
@@ -130,7 +129,7 @@ async function dialogHolds(s, name, on) {
   }
   await page.keyboard.press("Escape");
   await dialog.waitFor({ state: "detached" });
-  await page.waitForFunction((element) => document.activeElement === element, await opener.elementHandle());
+  await page.waitForFunction((element) => document.activeElement === element, opener);
 }
 
 // longNames shows what people and programs are called at most: it breaks or is cut, and
@@ -149,7 +148,7 @@ async function longNames(s) {
   await s.goto("/audit");
   await page.locator("code.id").first().waitFor();
   await widened("audit");
-  await page.unroute("**/members?*");
+  await page.unrouteAll({ behavior: "ignoreErrors" });
   await page.route("**/projects?*", async (route) => {
     const answer = await route.fetch();
     const list = await answer.json();
@@ -158,5 +157,5 @@ async function longNames(s) {
   await s.goto("");
   await page.getByRole("link", { name: endless }).first().waitFor();
   await widened("projects");
-  await page.unroute("**/projects?*");
+  await page.unrouteAll({ behavior: "ignoreErrors" });
 }

@@ -38,7 +38,7 @@ export async function panels(s) {
 
   await s.tab("Variables");
   await page.getByText("None yet").waitFor();
-  await s.call("PATCH", `/projects/${shop.id}/variables`, { set: [{ name: "GREETING", value: "hello" }, { name: "KEY", value: "hidden", secret: true }], deploy: false });
+  await s.call("PATCH", `/projects/${shop.id}/variables`, { set: [{ name: "GREETING", value: "hello" }, { name: "KEY", value: "hidden", secret: true }, { name: "A_NAME_".repeat(8), value: "and a value ".repeat(20) }], deploy: false });
   await page.getByRole("row", { name: /GREETING.*hello/ }).waitFor();
   assert(!(await page.content()).includes("hidden<"), "a secret is shown");
 

@@ -191,14 +191,13 @@ interface PanelProps {
   title: string;
   actions?: ComponentChildren;
   children: ComponentChildren;
-  count?: number;
   // flush leaves no room around what has its own.
   flush?: boolean;
   // bare has no head of its own; the page's says what it is.
   bare?: boolean;
 }
 
-export function Panel({ title, actions, children, count, flush, bare }: PanelProps) {
+export function Panel({ title, actions, children, flush, bare }: PanelProps) {
   const id = useId();
   if (bare)
     return (
@@ -209,10 +208,7 @@ export function Panel({ title, actions, children, count, flush, bare }: PanelPro
   return (
     <section class="panel" aria-labelledby={id}>
       <header>
-        <h2 id={id}>
-          {title}
-          {count !== undefined && <span class="count"> {count}</span>}
-        </h2>
+        <h2 id={id}>{title}</h2>
         {actions && <div class="actions">{actions}</div>}
       </header>
       <div class={flush ? "body flush" : "body"}>{children}</div>
