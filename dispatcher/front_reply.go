@@ -46,8 +46,10 @@ func (r *reply) begin(g *guardConn, isHead bool) { r.g, r.isHead, r.length = g, 
 
 // end gives the memory back.
 func (r *reply) end() {
-	clear(r.header)
-	*r = reply{header: r.header, out: r.out[:0], body: r.body[:0]}
+	if cap(r.out) > keptBytes {
+		r.out = nil
+	}
+	*r = reply{header: emptied(r.header), out: r.out[:0], body: r.body[:0]}
 }
 
 // Header is that of the answer, until WriteHeader; later its trailers.

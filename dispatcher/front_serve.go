@@ -32,7 +32,6 @@ var servings = sync.Pool{New: func() any {
 	s := &serving{values: make([]string, 0, 32)}
 	s.request.Header = make(http.Header)
 	s.reply.header = make(http.Header)
-	s.reply.out = make([]byte, 0, copiedBytes+(2<<10))
 	return s
 }}
 
@@ -138,13 +137,26 @@ func (s *serving) readHeader(text string) {
 
 // end gives the memory back without what it holds of the request.
 func (s *serving) end() {
-	header := s.request.Header
-	clear(header)
-	s.request = http.Request{Header: header}
+	s.request = http.Request{Header: emptied(s.request.Header)}
 	clear(s.values)
 	s.values = s.values[:0]
 	s.reply.end()
 	servings.Put(s)
+}
+
+// keptFields and keptBytes bound the memory that is used again: one strange request
+// or answer would make all that follow dearer.
+const (
+	keptFields = 64
+	keptBytes  = 2 * copiedBytes
+)
+
+func emptied(header http.Header) http.Header {
+	if len(header) > keptFields {
+		return make(http.Header)
+	}
+	clear(header)
+	return header
 }
 
 // stayTime is how long a client is taken to stay. Most answers come sooner, and

@@ -9,6 +9,9 @@ import (
 // bufferBytes is what is read from the server at a time.
 const bufferBytes = 32 << 10
 
+// maxKeptFields bounds the fields that memory is kept for.
+const maxKeptFields = 256
+
 // scratch is the memory of one request under way.
 type scratch struct {
 	reader
@@ -22,6 +25,9 @@ var scratches = sync.Pool{New: func() any {
 
 // release gives the memory back without what it holds of the request.
 func (s *scratch) release() {
+	if cap(s.head.fields) > maxKeptFields {
+		s.head.fields = nil // or one strange answer made all that follow dearer
+	}
 	clear(s.head.fields[:cap(s.head.fields)])
 	s.head = head{fields: s.head.fields[:0]}
 	s.reader.conn, s.begin, s.end = nil, 0, 0
