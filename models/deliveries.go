@@ -110,7 +110,7 @@ func newDelivery(hook Webhook, eventID string, kind EventKind, payload json.RawM
 	}
 }
 
-// CreatePing writes the delivery of a ping to a webhook.
+// CreatePing writes the delivery of a ping to a webhook; CodeWebhookNotFound.
 func (s *Store) CreatePing(ctx context.Context, hook Webhook) (Delivery, error) {
 	data, err := json.Marshal(map[string]string{"organizationId": hook.OrganizationID, "webhookId": hook.ID})
 	if err != nil {
@@ -121,7 +121,7 @@ func (s *Store) CreatePing(ctx context.Context, hook Webhook) (Delivery, error) 
 		return Delivery{}, err
 	}
 	row := newDelivery(hook, NewID(PrefixEvent), EventPing, payload)
-	return row, dbError(s.with(ctx).Create(&row).Error)
+	return row, orphaned(s.with(ctx).Create(&row).Error, "webhook_deliveries_webhook_id_fkey", errNoWebhook(hook.ID))
 }
 
 // Delivery reads a delivery of a webhook; CodeDeliveryNotFound.

@@ -67,7 +67,7 @@ const MaxTokens = 1000
 
 // CreateToken makes an API token of a member and returns its secret, which is shown
 // this once. CodeQuotaExceeded with MaxTokens; the bound is not exact under
-// concurrency. CodeOrganizationNotFound for who is no member.
+// concurrency. CodeOrganizationNotFound for who is no member, CodeProjectNotFound.
 func (s *Store) CreateToken(ctx context.Context, n NewToken) (row Token, secret string, err error) {
 	var count int64
 	err = s.with(ctx).Model(&Token{}).Where("organization_id = ? AND "+tokenCounts, n.OrganizationID).Count(&count).Error
@@ -95,7 +95,7 @@ func (s *Store) CreateToken(ctx context.Context, n NewToken) (row Token, secret 
 		}
 		return tx.Create(&row).Error
 	})
-	return row, secret, dbError(err)
+	return row, secret, orphaned(err, "tokens_project_id_fkey", errNoProject(n.ProjectID))
 }
 
 // CheckTokenScope says whether a person of that role may give a token that scope:

@@ -90,6 +90,9 @@ func (s *Store) CreateWebhook(ctx context.Context, row Webhook) (Webhook, error)
 		}
 		return tx.Create(&row).Error
 	})
+	if row.ProjectID != nil && violates(err, "webhooks_project_id_fkey") {
+		err = errNoProject(*row.ProjectID)
+	}
 	return row, orphaned(err, "webhooks_organization_id_fkey", NoOrganization(row.OrganizationID))
 }
 
