@@ -123,7 +123,10 @@ func TestEdgeHost_visitorsReachWorkersAndFiles(t *testing.T) {
 	require.Equal(t, "still here", w.get("broken.localhost", "/").body)
 
 	spun := make(chan answer, 1)
-	go func() { spun <- w.get("my-app.localhost", "/spin") }()
+	go func() {
+		defer close(spun) // also when get gives up
+		spun <- w.get("my-app.localhost", "/spin")
+	}()
 	require.Equal(t, "well", w.get("other.localhost", "/").body)
 	a = <-spun
 	require.Equal(t, 502, a.status, a.body)

@@ -250,6 +250,9 @@ func (g *guardConn) fill() error {
 		// connection may stay idle for the time set, or a quarter less.
 		g.limitRead(now.Add(limits.IdleTimeout))
 	}
+	if g.state.Load() == stateClosing {
+		return io.EOF // drain's deadline may have been set before this one
+	}
 	n, err := g.Conn.Read(g.buf[g.end:])
 	g.end += n
 	if n > 0 {
