@@ -10,24 +10,26 @@ import (
 )
 
 const (
-	// looksOfPatience is how often a domain that points elsewhere is looked at until
+	// looksOfPatience is how often a domain without an address is looked at until
 	// it fails, and leastFailedLooks how often at least it must have been seen so: an
-	// outage of ours, or of its name servers, is no time in which it did.
+	// outage of ours, or of its name servers, is no time in which it was.
 	looksOfPatience  = 72
 	leastFailedLooks = looksOfPatience / 2
 )
 
-// lookAgain looks at a domain that is active. One that points elsewhere goes on
-// answering, with a reason that warns, until it has done so for DomainPatience.
-// Whoever proved the domain was told that the TXT record may go, so that its
+// lookAgain looks at a domain that is active. One that has no address any more goes
+// on being answered, with a reason that warns, until that has lasted for
+// DomainPatience. One that points elsewhere is only warned about: a proxy that was
+// put before us shows addresses of its own, and its visitors come here all the
+// same. Whoever proved the domain was told that the TXT record may go, so that its
 // absence says nothing.
 func (a *Activities) lookAgain(ctx context.Context, d models.Domain) (models.DomainState, error) {
-	reason, sure := a.pointsElsewhere(ctx, d.Host)
-	look := models.DomainLook{Lacks: reason, Unsure: !sure, NextAt: a.nextLook(a.DomainCheckEvery)}
+	reason, nowhere := a.pointsElsewhere(ctx, d.Host)
+	look := models.DomainLook{Lacks: reason, Unsure: !nowhere, NextAt: a.nextLook(a.DomainCheckEvery)}
 	if reason != "" {
 		look.NextAt = a.nextLook(min(a.DomainCheckEvery, a.DomainPatience/looksOfPatience))
 	}
-	if reason != "" && sure {
+	if nowhere {
 		since := time.Now()
 		if d.FailingSince != nil {
 			since = *d.FailingSince
@@ -41,18 +43,18 @@ func (a *Activities) lookAgain(ctx context.Context, d models.Domain) (models.Dom
 	if err != nil {
 		return models.DomainState{}, err
 	}
-	if reason != "" && sure && d.FailedChecks >= leastFailedLooks && time.Since(*d.FailingSince) >= a.DomainPatience {
+	if nowhere && a.DomainCheckEvery > 0 && d.FailedChecks >= leastFailedLooks && time.Since(*d.FailingSince) >= a.DomainPatience {
 		return a.loseDomain(ctx, d, reason)
 	}
 	return models.DomainState{Status: d.Status, Reason: d.Reason}, nil
 }
 
 func (a *Activities) loseDomain(ctx context.Context, d models.Domain, reason string) (models.DomainState, error) {
-	reason = fmt.Sprintf("It has not pointed here since %s. %s", dateOf(*d.FailingSince), reason)
+	reason = fmt.Sprintf("It has had no address since %s. %s", dateOf(*d.FailingSince), reason)
 	if err := a.Store.LoseDomain(ctx, d, reason); err != nil {
 		return models.DomainState{}, err
 	}
-	a.Log.WithField("domain", d.Host).WithField("project", d.ProjectID).Warn("domain is active no more: it points elsewhere")
+	a.Log.WithField("domain", d.Host).WithField("project", d.ProjectID).Warn("domain is active no more: it has no address")
 	return models.DomainState{Status: models.DomainFailed, Reason: reason}, nil
 }
 

@@ -59,10 +59,10 @@ func TestLookAgain_warnsBeforeADomainFails(t *testing.T) {
 	require.Empty(t, row.Reason)
 	inAbout(t, 24*time.Hour, row.CheckAt)
 
-	w.ns.set("shop.example.com", "A 192.0.2.99")
+	w.ns.set("shop.example.com")
 	row = w.look()
 	require.Equal(t, models.DomainActive, row.Status)
-	require.Contains(t, row.Reason, "shop.example.com points elsewhere: make it a CNAME of dispatcher.slipway.test")
+	require.Contains(t, row.Reason, "shop.example.com has no address: make it a CNAME of dispatcher.slipway.test")
 	require.Contains(t, row.Reason, "Otherwise it stops answering here after "+dateOf(row.FailingSince.Add(72*time.Hour)))
 	require.NoError(t, w.Store.DomainServes(t.Context(), row.Host), "it is served meanwhile")
 	inAbout(t, time.Hour, row.CheckAt)
@@ -74,16 +74,14 @@ func TestLookAgain_warnsBeforeADomainFails(t *testing.T) {
 	inAbout(t, 24*time.Hour, row.CheckAt)
 }
 
-func TestLookAgain_failsADomainThatPointsElsewhereForDays(t *testing.T) {
+func TestLookAgain_failsADomainWithoutAddressForDays(t *testing.T) {
 	for name, records := range map[string][]string{
-		"another address": {"A 192.0.2.99"},
-		"another name":    {"CNAME elsewhere.example.net."},
-		"nothing at all":  nil,
+		"nothing at all":     nil,
+		"an alias of nobody": {"CNAME gone.example.net."},
 	} {
 		t.Run(name, func(t *testing.T) {
 			w := newWatched(t)
 			w.DomainPatience = 10 * time.Millisecond
-			w.ns.set("elsewhere.example.net", "A 192.0.2.98")
 			w.ns.set("shop.example.com", records...)
 			for range leastFailedLooks - 1 {
 				require.Equal(t, models.DomainActive, w.look().Status)
@@ -91,7 +89,7 @@ func TestLookAgain_failsADomainThatPointsElsewhereForDays(t *testing.T) {
 			require.Eventually(t, func() bool { return w.look().Status == models.DomainFailed }, time.Minute, 10*time.Millisecond)
 			row, err := w.Store.Domain(t.Context(), w.domain.ID)
 			require.NoError(t, err)
-			require.Contains(t, row.Reason, "It has not pointed here since "+dateOf(*row.FailingSince)+". shop.example.com ")
+			require.Contains(t, row.Reason, "It has had no address since "+dateOf(*row.FailingSince)+". shop.example.com ")
 			require.NotContains(t, row.Reason, "Otherwise")
 			requireCode(t, models.CodeDomainNotFound, w.Store.DomainServes(t.Context(), row.Host))
 
@@ -113,7 +111,7 @@ func TestLookAgain_failsADomainThatPointsElsewhereForDays(t *testing.T) {
 func TestLookAgain_timeAloneFailsNoDomain(t *testing.T) {
 	w := newWatched(t)
 	w.DomainPatience = time.Nanosecond
-	w.ns.set("shop.example.com", "A 192.0.2.99")
+	w.ns.set("shop.example.com")
 	row := w.look()
 	require.Equal(t, models.DomainActive, row.Status, "nobody looked in between")
 	w.DomainPatience = time.Hour
@@ -149,6 +147,32 @@ func TestLookAgain_holdsSilentNameServersAgainstNobody(t *testing.T) {
 	w.ns.mu.Unlock()
 	w.ns.set("dispatcher.slipway.test")
 	never("our own name has no address")
+}
+
+// A proxy that was put before us shows addresses of its own; its visitors come here.
+func TestLookAgain_onlyWarnsOfADomainThatPointsElsewhere(t *testing.T) {
+	w := newWatched(t)
+	w.DomainPatience = time.Nanosecond
+	w.ns.set("proxy.example.net", "A 192.0.2.98")
+	for _, record := range []string{"A 192.0.2.99", "CNAME proxy.example.net."} {
+		w.ns.set("shop.example.com", record)
+		for range leastFailedLooks + 1 {
+			row := w.look()
+			require.Equal(t, models.DomainActive, row.Status)
+			require.Contains(t, row.Reason, "shop.example.com points elsewhere: make it a CNAME of dispatcher.slipway.test")
+			require.NotContains(t, row.Reason, "Otherwise")
+			require.Nil(t, row.FailingSince)
+		}
+	}
+}
+
+func TestLookAgain_failsNoDomainWhenDomainsAreNeverLookedAtAgain(t *testing.T) {
+	w := newWatched(t)
+	w.DomainPatience, w.DomainCheckEvery = time.Nanosecond, 0
+	w.ns.set("shop.example.com")
+	for range leastFailedLooks + 1 {
+		require.Equal(t, models.DomainActive, w.look().Status)
+	}
 }
 
 // turning answers each question for an address with another one.

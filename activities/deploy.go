@@ -3,6 +3,7 @@ package activities
 import (
 	"context"
 	"fmt"
+	"maps"
 	"net/http"
 	"time"
 
@@ -23,6 +24,10 @@ func (a *Activities) Deploy(ctx context.Context, in models.StepInput) (models.De
 	d := in.Deployment
 	project, err := a.Store.Project(ctx, d.OrgID, d.ProjectID)
 	if err != nil {
+		return models.DeployResult{}, err
+	}
+	// A build that was given up as lost may have ended since and noted its own.
+	if err := a.Store.KeepOutput(ctx, d.DeploymentID, in.Build.OutputDigest); err != nil {
 		return models.DeployResult{}, err
 	}
 	output, err := a.readFileSet(ctx, d.OrgID, in.Build.OutputDigest)
@@ -65,13 +70,41 @@ func (a *Activities) Deploy(ctx context.Context, in models.StepInput) (models.De
 func (a *Activities) goLive(ctx context.Context, in models.StepInput, release models.Release) (live bool, err error) {
 	from := in.Sync.FromReleaseID
 	if from == "" {
-		return a.Store.GoLive(ctx, release)
+		live, err = a.Store.GoLive(ctx, release)
+		if !live || err != nil {
+			return live, err
+		}
+		return true, a.followVariables(ctx, in.Deployment, release)
 	}
 	live, err = a.Store.GoLiveAfter(ctx, release, from)
 	if live || err != nil {
 		return live, err
 	}
 	return false, a.Store.RepeatSettings(ctx, in.Deployment)
+}
+
+// followVariables queues a release with the variables of now when they are not
+// those that new code went live with: they were read when its release was written,
+// which a check that was slow, or a retry days later, may have left far behind.
+func (a *Activities) followVariables(ctx context.Context, in models.DeploymentInput, release models.Release) error {
+	if release.WorkerDigest == "" {
+		return nil
+	}
+	have, err := a.Variables.Environment(ctx, release.ID)
+	if err != nil {
+		return err
+	}
+	want, err := a.Variables.Of(ctx, release.ProjectID)
+	if err != nil || maps.Equal(have, want) {
+		return err
+	}
+	err = a.Store.RenewSettings(ctx, in, release.ID)
+	if models.CodeOf(err) == models.CodeQuotaExceeded {
+		// The code is live all the same.
+		a.Log.WithError(err).WithField("deploymentId", in.DeploymentID).Warn("variables that were changed meanwhile count from the next deployment on")
+		return nil
+	}
+	return err
 }
 
 // awaitTimeout is how long dispatchers may take to take note of a flip. One that

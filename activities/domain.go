@@ -101,18 +101,18 @@ func (a *Activities) missingProof(ctx context.Context, d models.Domain) string {
 
 // pointsElsewhere says why requests for a host would not come here; "" when
 // they would: it is an alias of the target, or shares an address with it, as the
-// top of a zone does, which can have no CNAME (RFC 1034 §3.6.2). sure is false
-// when a name server did not say, or our own name has no address.
-func (a *Activities) pointsElsewhere(ctx context.Context, host string) (reason string, sure bool) {
+// top of a zone does, which can have no CNAME (RFC 1034 §3.6.2). nowhere says that
+// its name servers know no address for it, so that no visitor can come at all.
+func (a *Activities) pointsElsewhere(ctx context.Context, host string) (reason string, nowhere bool) {
 	target := strings.ToLower(strings.TrimSuffix(a.CNAMETarget, "."))
 	name, aliasErr := a.Resolver.LookupCNAME(ctx, rooted(host))
 	if aliasErr == nil && strings.EqualFold(strings.TrimSuffix(name, "."), target) {
-		return "", true
+		return "", false
 	}
 	have, err := a.Resolver.LookupNetIP(ctx, "ip", rooted(host))
 	switch {
 	case notThere(err) || (err == nil && len(have) == 0):
-		return fmt.Sprintf("%s has no address yet: make it a CNAME of %s.", host, target), true
+		return fmt.Sprintf("%s has no address: make it a CNAME of %s.", host, target), true
 	case err != nil:
 		return fmt.Sprintf("The name servers of %s did not answer for its address.", host), false
 	}
@@ -122,16 +122,16 @@ func (a *Activities) pointsElsewhere(ctx context.Context, host string) (reason s
 	}
 	for _, address := range have {
 		if slices.ContainsFunc(want, func(w netip.Addr) bool { return w.Unmap() == address.Unmap() }) {
-			return "", true
+			return "", false
 		}
 	}
 	// A target that is an alias itself may have other addresses each time it is asked
 	// for; whoever ends at the same name as it comes here all the same.
 	own, err := a.Resolver.LookupCNAME(ctx, rooted(target))
 	if aliasErr == nil && err == nil && strings.EqualFold(own, name) {
-		return "", true
+		return "", false
 	}
-	return fmt.Sprintf("%s points elsewhere: make it a CNAME of %s, or give it the same addresses.", host, target), aliasErr == nil && err == nil
+	return fmt.Sprintf("%s points elsewhere: make it a CNAME of %s, or give it the same addresses.", host, target), false
 }
 
 // rooted is a name that a resolver looks up as it is. It would try others that

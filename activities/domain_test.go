@@ -116,7 +116,7 @@ func TestCheckDomain_movesOnAsDNSAllows(t *testing.T) {
 	expect(models.DomainPending, "did not answer")
 	ns.setBroken(false)
 	ns.set("_slipway-challenge.shop.example.com", `TXT "something else"`, `TXT "`+d.Token+`"`)
-	expect(models.DomainVerified, "has no address yet")
+	expect(models.DomainVerified, "has no address")
 	ns.set("shop.example.com", "A 192.0.2.99")
 	expect(models.DomainVerified, "points elsewhere")
 	ns.set("_slipway-challenge.shop.example.com")

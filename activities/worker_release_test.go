@@ -205,15 +205,60 @@ func TestDeploy_variablesChangedWhileNewCodeGoesLiveAreBroughtAfterIt(t *testing
 		require.NoError(t, err)
 		require.True(t, result.Superseded)
 	}
-	queued, err := b.Store.Deployments(t.Context(), models.DeploymentFilter{OrganizationID: b.id.OrganizationID, Limit: 10})
+	require.Len(t, b.madeOf(newest.ReleaseID), 1)
+}
+
+// Code that was parked after its release had been written came live with the
+// variables of then, over a release with newer ones.
+func TestDeploy_codeThatGoesLiveLateIsFollowedByTheVariablesOfNow(t *testing.T) {
+	b := newBench(t)
+	workers := &started{}
+	b.Workers = workers
+	set := func(value string) {
+		require.NoError(t, b.Variables.Set(t.Context(), b.project.ID, models.Environment{"KEY": {Value: value, Secret: true}}, nil))
+	}
+	set("old")
+	current, err := b.Deploy(t.Context(), b.built())
 	require.NoError(t, err)
-	var repeated []models.DeploymentInput
-	for _, row := range queued {
+	require.Empty(t, b.madeOf(current.ReleaseID), "nothing changed meanwhile")
+
+	code := b.builtOf("new code")
+	workers.err = models.Errorf(models.CodeSandbox, "no")
+	_, err = b.Deploy(t.Context(), code)
+	requireCode(t, models.CodeSandbox, err)
+	set("new")
+	workers.err = nil
+	var late models.DeployResult
+	for range 2 { // the step may run twice
+		late, err = b.Deploy(t.Context(), code)
+		require.NoError(t, err)
+		require.False(t, late.Superseded)
+	}
+	queued := b.madeOf(late.ReleaseID)
+	require.Len(t, queued, 1)
+
+	settings := b.build(b.sync(models.StepInput{Deployment: queued[0], WorkerName: code.WorkerName}))
+	last, err := b.Deploy(t.Context(), settings)
+	require.NoError(t, err)
+	require.False(t, last.Superseded)
+	environment, err := b.Variables.Environment(t.Context(), last.ReleaseID)
+	require.NoError(t, err)
+	require.Equal(t, "new", environment["KEY"].Value)
+	require.Empty(t, b.madeOf(last.ReleaseID))
+}
+
+// madeOf lists the deployments that make a new release of one with other settings.
+func (b *bench) madeOf(releaseID string) (made []models.DeploymentInput) {
+	b.t.Helper()
+	rows, err := b.Store.Deployments(b.t.Context(), models.DeploymentFilter{OrganizationID: b.id.OrganizationID, Limit: 100})
+	require.NoError(b.t, err)
+	for _, row := range rows {
 		var in models.DeploymentInput
-		require.NoError(t, json.Unmarshal(row.Input, &in))
-		if in.FromReleaseID == newest.ReleaseID {
-			repeated = append(repeated, in)
+		require.NoError(b.t, json.Unmarshal(row.Input, &in))
+		if in.FromReleaseID == releaseID {
+			in.Sequence = row.Sequence
+			made = append(made, in)
 		}
 	}
-	require.Len(t, repeated, 1)
+	return made
 }

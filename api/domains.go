@@ -19,7 +19,7 @@ type Domain struct {
 	CreatedAt    time.Time           `json:"createdAt" doc:"When it was added"`
 	ActiveAt     *time.Time          `json:"activeAt,omitempty" doc:"When it became active"`
 	CheckedAt    *time.Time          `json:"checkedAt,omitempty" doc:"When an active domain's DNS was last looked at"`
-	FailingSince *time.Time          `json:"failingSince,omitempty" doc:"Since when an active domain has been seen pointing elsewhere; it goes on answering, and fails when this lasts for days"`
+	FailingSince *time.Time          `json:"failingSince,omitempty" doc:"Since when an active domain has had no address; it goes on being answered, and fails when this lasts for days"`
 }
 
 // DNSRecord is a record to put into DNS.

@@ -428,7 +428,7 @@ func (c Config) check() error {
 	}
 	// Half of the grace is what everybody has to refer to an object; a build's output
 	// is referred to when the build has ended.
-	if least := max(minCollectGrace, 4*c.Deploy.MaxTimeout()); c.Collect.Every > 0 && c.Collect.Grace < least {
+	if least := max(minCollectGrace, 4*c.Deploy.MaxTimeout()); c.Collect.Grace < least {
 		bad("SLIPWAY_COLLECT_GRACE must be at least %s, which is an hour and four times MAX_DEPLOYMENT_TIMEOUT (it is %s)", least, c.Collect.Grace)
 	}
 	if c.Collect.Every < 0 {

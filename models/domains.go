@@ -52,8 +52,8 @@ type Domain struct {
 	// was last.
 	CheckAt   time.Time
 	CheckedAt *time.Time
-	// FailingSince is when an active domain was first seen pointing elsewhere, nil
-	// while it does not, and FailedChecks how often since.
+	// FailingSince is when an active domain was first seen without an address, nil
+	// while it has one, and FailedChecks how often since.
 	FailingSince *time.Time
 	FailedChecks int
 }

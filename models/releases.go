@@ -163,11 +163,29 @@ func (s *Store) RepeatSettings(ctx context.Context, in DeploymentInput) error {
 	if err != nil || live.Sequence > in.Sequence || project.HighWaterMark > in.Sequence {
 		return err
 	}
-	again := in
-	again.DeploymentID, again.FromReleaseID = NewID(PrefixDeployment), live.ID
-	_, _, err = s.CreateDeployment(ctx, NewDeployment{
-		Input: again, Priority: row.Priority,
-		IdempotencyKey: " settings of " + in.DeploymentID, BodyHash: in.DeploymentID, // no client's key begins with a space
+	return s.queueSettings(ctx, in, row.Priority, live.ID)
+}
+
+// RenewSettings queues a deployment that makes a release of the one given, which a
+// deployment of code has just brought live, with the settings of now. It queues
+// one however often it is asked. CodeQuotaExceeded.
+func (s *Store) RenewSettings(ctx context.Context, in DeploymentInput, releaseID string) error {
+	row, err := s.Deployment(ctx, in.DeploymentID)
+	if err != nil {
+		return err
+	}
+	return s.queueSettings(ctx, in, row.Priority, releaseID)
+}
+
+// queueSettings queues a deployment of settings on behalf of another deployment.
+func (s *Store) queueSettings(ctx context.Context, of DeploymentInput, priority int, releaseID string) error {
+	_, _, err := s.CreateDeployment(ctx, NewDeployment{
+		Input: DeploymentInput{
+			DeploymentID: NewID(PrefixDeployment), ProjectID: of.ProjectID, OrgID: of.OrgID, UserID: of.UserID, FromReleaseID: releaseID,
+			ActiveTimeout: of.ActiveTimeout, ParkTimeout: of.ParkTimeout, BuildQueue: of.BuildQueue,
+		},
+		Priority:       priority,
+		IdempotencyKey: " settings of " + of.DeploymentID, BodyHash: of.DeploymentID, // no client's key begins with a space
 	})
 	return err
 }
