@@ -72,7 +72,11 @@ func (a *Auth) signInEmail(w http.ResponseWriter, r *http.Request) error {
 		return invalidCredentials()
 	}
 	if !found {
-		if user, err = a.confirm(w, r, body.ConfirmationToken, waiting); err != nil {
+		user, err = a.confirm(w, r, body.ConfirmationToken, waiting)
+		if models.CodeOf(err) == models.CodeConflict {
+			user, err = a.madeMeanwhile(r, email, password)
+		}
+		if err != nil {
 			return err
 		}
 	}
@@ -96,6 +100,21 @@ func (a *Auth) signInEmail(w http.ResponseWriter, r *http.Request) error {
 		User     userBody `json:"user"`
 	}{body.CallbackURL != "", token, body.CallbackURL, shownUser(user)})
 	return nil
+}
+
+// madeMeanwhile is the account that an address got while a password was checked
+// against its sign-up, if the password is that account's too: it may have come of
+// another sign-up, or by GitHub.
+func (a *Auth) madeMeanwhile(r *http.Request, email, password string) (models.User, error) {
+	user, hash, found, err := a.store.UserByEmail(r.Context(), email)
+	if err != nil {
+		return user, err
+	}
+	match, _, err := a.passwords.verify(r.Context(), password, hash)
+	if err == nil && !(found && match) {
+		err = invalidCredentials()
+	}
+	return user, err
 }
 
 // rehash keeps a password at today's cost, now that it is known.

@@ -75,6 +75,9 @@ func (a *Auth) signUpEmail(w http.ResponseWriter, r *http.Request) error {
 		return a.askToConfirm(w, r, user, body.CallbackURL)
 	}
 	made, err := a.makeUser(r.Context(), user, verified)
+	if models.CodeOf(err) == models.CodeConflict {
+		return refuse(http.StatusUnprocessableEntity, "USER_ALREADY_EXISTS_USE_ANOTHER_EMAIL", "User already exists. Use another email.")
+	}
 	if err != nil {
 		return err
 	}
@@ -144,16 +147,13 @@ func (a *Auth) maySignUp(ctx context.Context, email string) error {
 	}
 }
 
-// makeUser makes the account with an organization of its own.
+// makeUser makes the account with an organization of its own. CodeConflict when
+// the address has one.
 func (a *Auth) makeUser(ctx context.Context, p pendingUser, verified bool) (models.User, error) {
-	made, err := a.store.CreateUser(ctx, models.NewUser{
+	return a.store.CreateUser(ctx, models.NewUser{
 		Email: p.Email, EmailVerified: verified, Name: p.Name, Image: p.Image,
 		ProviderID: models.ProviderCredential, PasswordHash: p.PasswordHash, OrganizationName: organizationOf(p.Name, p.Email),
 	})
-	if models.CodeOf(err) == models.CodeConflict && err != nil {
-		return made, refuse(http.StatusUnprocessableEntity, "USER_ALREADY_EXISTS_USE_ANOTHER_EMAIL", "User already exists. Use another email.")
-	}
-	return made, err
 }
 
 // organizationOf names a person's own organization.
@@ -243,7 +243,7 @@ func (a *Auth) waiting(ctx context.Context, token, email string) (p pendingUser,
 
 // confirm makes the account of a sign-up for who has shown both its password and
 // the mailed token. The token is spent after that: nothing is lost half-way, and
-// where there is an account it is of no use.
+// where there is an account it is of no use. CodeConflict when there is one now.
 func (a *Auth) confirm(w http.ResponseWriter, r *http.Request, token string, p pendingUser) (models.User, error) {
 	made, err := a.makeUser(r.Context(), p, true)
 	if err != nil {
