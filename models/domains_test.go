@@ -141,10 +141,10 @@ func TestNoteLook_countsWhatIsSureUntilItIsMended(t *testing.T) {
 	}
 	unsure := note("Nobody answered.", true)
 	require.Nil(t, unsure.FailingSince)
-	first := note("It points elsewhere.", false)
+	first := note("It has no address.", false)
 	require.Equal(t, 1, first.FailedChecks)
 	require.Equal(t, 1, note("Nobody answered.", true).FailedChecks, "nothing is known, for either side")
-	second := note("It points elsewhere.", false)
+	second := note("It has no address.", false)
 	require.Equal(t, 2, second.FailedChecks)
 	require.Equal(t, first.FailingSince, second.FailingSince)
 	mended := note("", false)

@@ -13,9 +13,9 @@ import (
 	"github.com/slipwayhq/slipway/models"
 )
 
-// zone answers for one address that every host has, and another that ours has.
+// zone answers for one address that every host has, but for ours when it is gone.
 type zone struct {
-	moved atomic.Bool
+	gone  atomic.Bool
 	looks atomic.Int64
 }
 
@@ -26,8 +26,8 @@ func (z *zone) LookupTXT(context.Context, string) ([]string, error) {
 func (z *zone) LookupCNAME(_ context.Context, host string) (string, error) { return host, nil }
 
 func (z *zone) LookupNetIP(_ context.Context, _, host string) ([]netip.Addr, error) {
-	if host == "shop.example.com." && z.moved.Load() {
-		return []netip.Addr{netip.MustParseAddr("192.0.2.99")}, nil
+	if host == "shop.example.com." && z.gone.Load() {
+		return nil, &net.DNSError{IsNotFound: true}
 	}
 	z.looks.Add(1)
 	return []netip.Addr{netip.MustParseAddr("192.0.2.7")}, nil
@@ -56,8 +56,8 @@ func TestReconcile_looksAtActiveDomainsAgain(t *testing.T) {
 	require.NoError(t, h.courier.Temporal.GetWorkflow(t.Context(), d.ID, "").Get(t.Context(), nil))
 	require.Equal(t, looks, z.looks.Load(), "it is not due yet")
 
-	// It points elsewhere, and has for days.
-	z.moved.Store(true)
+	// It has no address, and has had none for days.
+	z.gone.Store(true)
 	h.exec("UPDATE domains SET check_at = now(), failing_since = now() - interval '2 hours', failed_checks = 100")
 	require.NoError(t, h.checkDomains(t.Context()))
 	eventually(t, func() bool { return row().Status == models.DomainFailed })
