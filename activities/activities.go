@@ -48,7 +48,7 @@ type Options struct {
 	Resolver    Resolver
 	CNAMETarget string
 	// DomainCheckEvery is how often an active domain is looked at again, 0 for never,
-	// and DomainPatience how long it may point elsewhere before it fails.
+	// and DomainPatience how long it may have no address before it fails.
 	DomainCheckEvery, DomainPatience time.Duration
 	// WebhookSender sends what WebhookVault opens.
 	WebhookSender WebhookSender

@@ -21,8 +21,8 @@ type Resolver interface {
 
 // CheckDomain looks at DNS once and moves a claim on as far as what it finds
 // allows: pending → verified when the TXT record is there, verified → active when
-// the host points here, active → failed when it has not for too long. Running it
-// twice is harmless: each move is made once.
+// the host points here, active → failed when it has had no address for too long.
+// Running it twice is harmless: each move is made once.
 func (a *Activities) CheckDomain(ctx context.Context, in models.DomainInput) (models.DomainState, error) {
 	d, err := a.Store.Domain(ctx, in.DomainID)
 	switch {

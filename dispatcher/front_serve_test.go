@@ -228,20 +228,7 @@ func TestFrontServe_shutdownWaitsForAWorkersAnswerAndCloseDoesNot(t *testing.T) 
 			conn.ended()
 			continue
 		}
-		ended := make(chan error, 1)
-		go func() { ended <- w.server.Shutdown(t.Context()) }()
-		eventually(t, func() bool {
-			other, err := net.Dial("tcp", w.addr)
-			if err == nil {
-				_ = other.Close()
-			}
-			return err != nil
-		})
-		select {
-		case err := <-ended:
-			t.Fatal("the shutdown did not wait: ", err)
-		default:
-		}
+		ended := w.beginShutdown()
 		close(goOn)
 		require.Equal(t, "answer", conn.read("GET").body)
 		require.NoError(t, <-ended)

@@ -318,9 +318,19 @@ func TestShutdown_waitsForAnAnswerThatIsBeingRead(t *testing.T) {
 	conn.send("GET /large.bin HTTP/1.1\r\nHost: my-app.localhost\r\n\r\n")
 	_, err := conn.answers.Peek(1)
 	require.NoError(t, err)
-	ended := make(chan error, 1)
-	go func() { ended <- w.server.Shutdown(t.Context()) }()
-	eventually(t, func() bool {
+	ended := w.beginShutdown()
+	require.Len(t, conn.read("GET").body, size)
+	require.NoError(t, <-ended)
+	conn.ended()
+}
+
+// beginShutdown has begun when nobody can connect any more, and still waits for
+// the answers under way.
+func (w *world) beginShutdown() (ended chan error) {
+	w.t.Helper()
+	ended = make(chan error, 1)
+	go func() { ended <- w.server.Shutdown(w.t.Context()) }()
+	eventually(w.t, func() bool {
 		other, err := net.Dial("tcp", w.addr)
 		if err == nil {
 			_ = other.Close()
@@ -329,10 +339,8 @@ func TestShutdown_waitsForAnAnswerThatIsBeingRead(t *testing.T) {
 	})
 	select {
 	case err := <-ended:
-		t.Fatal("the shutdown did not wait: ", err)
+		w.t.Fatal("the shutdown did not wait: ", err)
 	default:
 	}
-	require.Len(t, conn.read("GET").body, size)
-	require.NoError(t, <-ended)
-	conn.ended()
+	return ended
 }

@@ -1,7 +1,6 @@
 package e2e
 
 import (
-	"context"
 	"crypto/sha256"
 	"encoding/base64"
 	"encoding/json"
@@ -9,32 +8,19 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
-	"os/exec"
-	"path/filepath"
 	"strings"
 	"sync"
 	"testing"
-	"time"
-
-	"github.com/stretchr/testify/require"
 )
 
 // TestDashboard_signsPeopleIn goes through the ways into the dashboard with a real
 // browser; e2e/browser/accounts.mjs says what it holds them to.
 func TestDashboard_signsPeopleIn(t *testing.T) {
 	needDashboard(t)
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Minute)
-	defer cancel()
-	chromium := findChromium(t)
-	tools := installVisit(ctx, t)
 	services := newOutsideServices(t)
 	s := boot(t, append(services.env(), "SLIPWAY_SIGN_UP=open", "SLIPWAY_RATE_SIGN_IN_ACCOUNT=0", "SLIPWAY_RATE_SIGN_IN_ADDRESS=0")...)
 
-	visit := exec.CommandContext(ctx, tools.Tool("node"), filepath.Join(visitDir(), "accounts.mjs"),
-		chromium, s.APIURL, services.URL, s.Email, s.Password, shots(t))
-	said, err := visit.CombinedOutput()
-	require.NoError(t, err, "%s", said)
-	t.Logf("%s", said)
+	runVisit(t, "accounts.mjs", s.APIURL, services.URL, s.Email, s.Password, shots(t))
 }
 
 // outsideServices are those that signing in asks, on one address: Turnstile, which

@@ -19,10 +19,6 @@ import (
 // go test -artifacts keeps screenshots of every page, light and dark, wide and narrow.
 func TestDashboard_showsEverythingLive(t *testing.T) {
 	needDashboard(t)
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Minute)
-	defer cancel()
-	chromium := findChromium(t)
-	tools := installVisit(ctx, t)
 	storage, env := newFragileStorage(t)
 	control := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
 		switch r.URL.Path {
@@ -35,8 +31,18 @@ func TestDashboard_showsEverythingLive(t *testing.T) {
 	t.Cleanup(control.Close)
 	s := boot(t, append(env, "SLIPWAY_SIGN_UP=open")...)
 
-	visit := exec.CommandContext(ctx, tools.Tool("node"), filepath.Join(visitDir(), "dashboard.mjs"),
-		chromium, s.APIURL, control.URL, filepath.Join(s.dir, "mail"), t.TempDir(), shots(t))
+	runVisit(t, "dashboard.mjs", s.APIURL, control.URL, filepath.Join(s.dir, "mail"), t.TempDir(), shots(t))
+}
+
+// runVisit runs a script of e2e/browser with Chromium and what else it takes, and
+// fails with what the script says.
+func runVisit(t *testing.T, script string, args ...string) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Minute)
+	defer cancel()
+	chromium := findChromium(t)
+	tools := installVisit(ctx, t)
+	visit := exec.CommandContext(ctx, tools.Tool("node"), append([]string{filepath.Join(visitDir(), script), chromium}, args...)...)
 	said, err := visit.CombinedOutput()
 	require.NoError(t, err, "%s", said)
 	t.Logf("%s", said)

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"path/filepath"
 	"testing"
 
@@ -28,16 +27,7 @@ func TestCollect_countsAndCondemnsWhatIsUnreferred(t *testing.T) {
 	_, err = blob.PutBytes(t.Context(), blobs, owner.OrganizationID, []byte("new"))
 	require.NoError(t, err)
 
-	run := func(args ...string) (string, error) {
-		var out bytes.Buffer
-		cmd := collectCommand()
-		cmd.SetArgs(args)
-		cmd.SetOut(&out)
-		cmd.SetErr(&out)
-		cmd.SilenceUsage, cmd.SilenceErrors = true, true
-		err := cmd.ExecuteContext(t.Context())
-		return out.String(), err
-	}
+	run := func(args ...string) (string, error) { return runCommand(t, collectCommand(), args...) }
 	for _, args := range [][]string{{"--dry-run", owner.OrganizationID}, {owner.OrganizationID}} {
 		said, err := run(args...)
 		require.NoError(t, err)

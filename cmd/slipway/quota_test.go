@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"testing"
 
+	"github.com/spf13/cobra"
 	"github.com/stretchr/testify/require"
 
 	"github.com/slipwayhq/slipway/dev/postgres/pgtest"
@@ -21,16 +22,7 @@ func TestQuota_changesWhatIsGivenAndShowsTheRest(t *testing.T) {
 	owner, err := store.EnsureOwner(t.Context(), "Test", "owner@example.com")
 	require.NoError(t, err)
 
-	run := func(args ...string) (string, error) {
-		var out bytes.Buffer
-		cmd := quotaCommand()
-		cmd.SetArgs(args)
-		cmd.SetOut(&out)
-		cmd.SetErr(&out)
-		cmd.SilenceUsage, cmd.SilenceErrors = true, true
-		err := cmd.ExecuteContext(t.Context())
-		return out.String(), err
-	}
+	run := func(args ...string) (string, error) { return runCommand(t, quotaCommand(), args...) }
 	said, err := run(owner.OrganizationID, "--projects", "7", "--storage-bytes", "0")
 	require.NoError(t, err)
 	require.Regexp(t, `projects +0 +7 +-`, said)
@@ -43,4 +35,16 @@ func TestQuota_changesWhatIsGivenAndShowsTheRest(t *testing.T) {
 	said, err = run(owner.OrganizationID)
 	require.NoError(t, err)
 	require.Regexp(t, `projects +0 +7 +-`, said)
+}
+
+// runCommand gives what a command says to its user.
+func runCommand(t *testing.T, cmd *cobra.Command, args ...string) (said string, err error) {
+	t.Helper()
+	var out bytes.Buffer
+	cmd.SetArgs(args)
+	cmd.SetOut(&out)
+	cmd.SetErr(&out)
+	cmd.SilenceUsage, cmd.SilenceErrors = true, true
+	err = cmd.ExecuteContext(t.Context())
+	return out.String(), err
 }
