@@ -40,6 +40,7 @@ func ignoreCases() []ignoreCase {
 		{"double star between", root("a/**/b"), []string{"a/b", "a/x/b", "a/x/y/b", "ab", "a/xb"}},
 		{"double star in a word", root("foo**bar\n/x**y/z"), []string{"foobar", "foo-bar", "a/foo/bar", "xay/z", "xa/by/z"}},
 		{"three stars", root("a/***/b"), []string{"a/b", "a/x/y/b"}},
+		{"stars behind a letter, which git does let span folders", root("foo**/bar\n/b***/**[!a]\n/\\q**/r"), []string{"foo/x/bar", "foox/bar", "b/x/y/-", "b/x/y/a", "qx/r", "q/x/r"}},
 		{"question mark", root("?.txt\nx/a?b"), []string{"a.txt", "ab.txt", "é.txt", "x/a-b", "x/a/b"}},
 		{"class", root("[abc].txt\nf[0-9].c"), []string{"a.txt", "d.txt", "f5.c", "fx.c"}},
 		{"negated class", root("[!a].txt\n[^b].md"), []string{"a.txt", "b.txt", "a.md", "b.md"}},
@@ -99,7 +100,7 @@ func gitLists(t *testing.T, folder string) []string {
 	return paths
 }
 
-func plant(t *testing.T, c ignoreCase) string {
+func plant(t testing.TB, c ignoreCase) string {
 	t.Helper()
 	folder := t.TempDir()
 	for at, text := range c.ignore {
@@ -113,7 +114,7 @@ func plant(t *testing.T, c ignoreCase) string {
 }
 
 // makeRepository does what matters here of `git init`, in no time.
-func makeRepository(t *testing.T, folder string) {
+func makeRepository(t testing.TB, folder string) {
 	t.Helper()
 	for _, name := range []string{"objects", "refs"} {
 		require.NoError(t, os.MkdirAll(filepath.Join(folder, ".git", name), 0o755))
@@ -121,13 +122,13 @@ func makeRepository(t *testing.T, folder string) {
 	writeFile(t, filepath.Join(folder, ".git", "HEAD"), "ref: refs/heads/main\n")
 }
 
-func writeFile(t *testing.T, name, content string) {
+func writeFile(t testing.TB, name, content string) {
 	t.Helper()
 	require.NoError(t, os.MkdirAll(filepath.Dir(name), 0o755))
 	require.NoError(t, os.WriteFile(name, []byte(content), 0o644))
 }
 
-func needGit(t *testing.T) {
+func needGit(t testing.TB) {
 	t.Helper()
 	if _, err := exec.LookPath("git"); err != nil {
 		if os.Getenv("CI") == "true" {
@@ -147,11 +148,13 @@ func TestIgnore_keepsWhatGitKeeps(t *testing.T) {
 	}
 }
 
-func TestIgnore_keepsWhatGitKeepsForGeneratedPatterns(t *testing.T) {
-	needGit(t)
-	seed := rand.Uint64()
-	t.Logf("seed %d", seed)
-	random := rand.New(rand.NewPCG(seed, 1))
+// FuzzIgnore_keepsWhatGitKeeps makes .gitignore files out of a seed. The seeds
+// here are always the same ones; -fuzz looks for others.
+func FuzzIgnore_keepsWhatGitKeeps(f *testing.F) {
+	needGit(f)
+	for seed := range uint64(10) {
+		f.Add(seed)
+	}
 	pieces := []string{"a", "b", "a", "*", "**", "?", "/", "/", "[ab]", "[!a]", `\a`, ".", "!", " ", "***", "[", "]", "-", "ä"}
 	names := []string{"a", "b", "ab", "a.b", "ba", "é", "[", "-", "äa"}
 	var files []string
@@ -160,24 +163,27 @@ func TestIgnore_keepsWhatGitKeepsForGeneratedPatterns(t *testing.T) {
 			files = append(files, path.Join("a", "b", one, two), path.Join("x"+one, "y"+two), path.Join("b", one, two))
 		}
 	}
-	folder := plant(t, ignoreCase{files: files})
-	for round := range 40 {
-		ignore := map[string]string{}
-		for _, at := range []string{"", "a", "a/b"} {
-			var text strings.Builder
-			for range 1 + random.IntN(5) {
-				for range 1 + random.IntN(6) {
-					text.WriteString(pieces[random.IntN(len(pieces))])
+	folder := plant(f, ignoreCase{files: files})
+	f.Fuzz(func(t *testing.T, seed uint64) {
+		random := rand.New(rand.NewPCG(seed, 1))
+		for range 4 {
+			ignore := map[string]string{}
+			for _, at := range []string{"", "a", "a/b"} {
+				var text strings.Builder
+				for range 1 + random.IntN(5) {
+					for range 1 + random.IntN(6) {
+						text.WriteString(pieces[random.IntN(len(pieces))])
+					}
+					text.WriteByte('\n')
 				}
-				text.WriteByte('\n')
+				ignore[at] = text.String()
+				writeFile(t, filepath.Join(folder, at, ".gitignore"), text.String())
 			}
-			ignore[at] = text.String()
-			writeFile(t, filepath.Join(folder, at, ".gitignore"), text.String())
+			if want, got := gitLists(t, folder), listed(t, folder); !slices.Equal(want, got) {
+				t.Fatalf("git and we differ for %q:\n%v", ignore, difference(want, got))
+			}
 		}
-		if want, got := gitLists(t, folder), listed(t, folder); !slices.Equal(want, got) {
-			t.Fatalf("round %d, seed %d: git and we differ for %q:\n%v", round, seed, ignore, difference(want, got))
-		}
-	}
+	})
 }
 
 // difference names what only one of the two has.

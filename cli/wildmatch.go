@@ -1,11 +1,25 @@
 package cli
 
+import "strings"
+
 // wildmatch says whether a whole path matches a pattern by the rules of
 // gitignore (https://git-scm.com/docs/gitignore): "?" and "*" stop at a slash,
 // "**" between slashes or at an end spans folders, "[...]" is a class, a
 // backslash takes the next byte as it is. Like git it compares bytes, so "?"
 // does not match a letter of two bytes.
+//
+// Like git, too, it compares what stands before the first special byte as it
+// is and matches only the rest, which then begins anew. So in "a**/b" the stars
+// do span folders, though the manual says that they are ordinary there.
 func wildmatch(pattern, path string) bool {
+	if special := strings.IndexAny(pattern, `*?[\`); special > 0 {
+		literal := pattern[:special]
+		rest, ok := strings.CutPrefix(path, literal)
+		if !ok {
+			return false
+		}
+		pattern, path = pattern[special:], rest
+	}
 	m := wildmatcher{pattern: pattern, path: path}
 	return m.match(0, 0)
 }
