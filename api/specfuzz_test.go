@@ -62,7 +62,7 @@ func TestSpec_answersToRequestsMadeOfTheDocumentKeepIt(t *testing.T) {
 	client := *g.http.Client()
 	client.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
 
-	seed, requests := uint64(time.Now().UnixNano()), specRequests
+	seed, requests := uint64(1), specRequests
 	if s := os.Getenv("SPECFUZZ_SEED"); s != "" {
 		seed, err = strconv.ParseUint(s, 10, 64)
 		require.NoError(t, err)
