@@ -6,22 +6,17 @@ import (
 	"net"
 	"os"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 )
 
-// connection gives both ends of a TCP connection.
+// connection gives both ends of a connection whose deadlines go by the bubble's clock.
 func connection(t *testing.T) (client, server net.Conn) {
 	t.Helper()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	require.NoError(t, err)
-	defer listener.Close()
-	client, err = net.Dial("tcp", listener.Addr().String())
-	require.NoError(t, err)
-	server, err = listener.Accept()
-	require.NoError(t, err)
+	client, server = net.Pipe()
 	t.Cleanup(func() {
 		client.Close()
 		server.Close()
@@ -30,43 +25,50 @@ func connection(t *testing.T) (client, server net.Conn) {
 }
 
 func TestStallGuard_endsAReadOnWhichNothingMoves(t *testing.T) {
-	client, server := connection(t)
-	guarded := stallGuard{Conn: client, limit: 50 * time.Millisecond}
-	_, err := server.Write([]byte("some"))
-	require.NoError(t, err)
-	got := make([]byte, 4)
-	_, err = io.ReadFull(guarded, got)
-	require.NoError(t, err)
-	_, err = guarded.Read(got)
-	require.ErrorIs(t, err, os.ErrDeadlineExceeded)
+	synctest.Test(t, func(t *testing.T) {
+		client, server := connection(t)
+		guarded := stallGuard{Conn: client, limit: time.Minute}
+		go func() { _, _ = server.Write([]byte("some")) }()
+		got := make([]byte, 4)
+		_, err := io.ReadFull(guarded, got)
+		require.NoError(t, err)
+		began := time.Now()
+		_, err = guarded.Read(got)
+		require.ErrorIs(t, err, os.ErrDeadlineExceeded)
+		require.Equal(t, time.Minute, time.Since(began))
+	})
 }
 
 func TestStallGuard_endsAWriteNobodyReads(t *testing.T) {
-	client, _ := connection(t)
-	guarded := stallGuard{Conn: client, limit: 50 * time.Millisecond}
-	_, err := guarded.Write(make([]byte, 64<<20))
-	require.ErrorIs(t, err, os.ErrDeadlineExceeded)
+	synctest.Test(t, func(t *testing.T) {
+		client, _ := connection(t)
+		began := time.Now()
+		_, err := stallGuard{Conn: client, limit: time.Minute}.Write([]byte("some"))
+		require.ErrorIs(t, err, os.ErrDeadlineExceeded)
+		require.Equal(t, time.Minute, time.Since(began))
+	})
 }
 
 func TestStallGuard_letsAReaderWaitWhileAWriterMoves(t *testing.T) {
-	const limit = 200 * time.Millisecond
-	client, server := connection(t)
-	guarded := stallGuard{Conn: client, limit: limit}
-	read := make(chan error, 1)
-	go func() {
-		_, err := guarded.Read(make([]byte, 1))
-		read <- err
-	}()
-	tick := time.NewTicker(limit / 10)
-	defer tick.Stop()
-	for range 20 { // twice the limit
-		<-tick.C
-		_, err := guarded.Write([]byte("x"))
+	synctest.Test(t, func(t *testing.T) {
+		const limit = time.Minute
+		client, server := connection(t)
+		guarded := stallGuard{Conn: client, limit: limit}
+		read := make(chan error, 1)
+		go func() {
+			_, err := guarded.Read(make([]byte, 1))
+			read <- err
+		}()
+		go func() { _, _ = io.CopyN(io.Discard, server, 20) }()
+		for range 20 { // twice the limit
+			time.Sleep(limit / 10)
+			_, err := guarded.Write([]byte("x"))
+			require.NoError(t, err)
+		}
+		_, err := server.Write([]byte("y"))
 		require.NoError(t, err)
-	}
-	_, err := server.Write([]byte("y"))
-	require.NoError(t, err)
-	require.NoError(t, <-read)
+		require.NoError(t, <-read)
+	})
 }
 
 func TestRangeHeader_followsRFC9110(t *testing.T) {
