@@ -19,7 +19,7 @@ import (
 const (
 	scope = "org_1"
 	// unavailableWithin is what "within seconds" means for a store that is gone.
-	unavailableWithin = 15 * time.Second
+	unavailableWithin = time.Minute
 )
 
 // Run holds the stores that open gives to the contract; open is called once for

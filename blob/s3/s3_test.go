@@ -105,10 +105,10 @@ func TestStore_isUnavailableWhileTheServerHangs(t *testing.T) {
 	defer server.Resume()
 	began := time.Now()
 	require.Equal(t, models.CodeStorage, models.CodeOf(store.Ping(t.Context())))
-	assert.Less(t, time.Since(began), 6*time.Second, "health checks wait for Ping")
+	assert.Less(t, time.Since(began), time.Minute, "health checks wait for Ping")
 	_, err = store.Get(t.Context(), key)
 	require.Equal(t, models.CodeStorage, models.CodeOf(err))
-	assert.Less(t, time.Since(began), 20*time.Second)
+	assert.Less(t, time.Since(began), 2*time.Minute)
 }
 
 func TestStore_isUnavailableWhenTheBucketIsGone(t *testing.T) {
@@ -161,7 +161,7 @@ func TestNew_saysWhatIsWrong(t *testing.T) {
 			assert.Equal(t, c.code, models.CodeOf(err), "%v", err)
 			assert.Contains(t, models.MessageOf(err), c.says)
 			assert.NotContains(t, err.Error(), server.SecretKey)
-			assert.Less(t, time.Since(began), 10*time.Second)
+			assert.Less(t, time.Since(began), time.Minute)
 		})
 	}
 }

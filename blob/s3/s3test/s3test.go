@@ -27,8 +27,13 @@ const (
 	accessKey = "slipway-test"
 	secretKey = "slipway-test-secret"
 
-	startTimeout = 20 * time.Second
+	startTimeout = time.Minute
+	// startAttempts is how many free ports are tried: between the choice of one
+	// and the server's listening, another program may take it.
+	startAttempts = 5
 )
+
+var errExited = errors.New("it exited")
 
 // Server is a running S3 server without TLS that wants path-style addresses. Its
 // methods are for one goroutine, the test's.
@@ -67,7 +72,6 @@ func Start(t testing.TB) *Server {
 		backend = append(backend, "--sidecar", metadata) // no extended attributes here
 	}
 	s := &Server{
-		Endpoint:  freeAddress(t),
 		AccessKey: accessKey,
 		SecretKey: secretKey,
 		Region:    region,
@@ -75,9 +79,15 @@ func Start(t testing.TB) *Server {
 		program:   filepath.Join(bin, "versitygw"),
 		logFile:   filepath.Join(dir, "log"),
 	}
-	s.args = append([]string{"--quiet", "--keep-alive", "--port", s.Endpoint, "--region", region}, append(backend, objects)...)
 	t.Cleanup(s.Stop)
-	s.Restart()
+	for range startAttempts {
+		s.Endpoint = freeAddress(t)
+		s.args = append([]string{"--quiet", "--keep-alive", "--port", s.Endpoint, "--region", region}, append(backend, objects)...)
+		if err = s.start(); !errors.Is(err, errExited) {
+			break
+		}
+	}
+	s.mustHaveStarted(err)
 	return s
 }
 
@@ -120,10 +130,15 @@ func (s *Server) Resume() { s.signal(syscall.SIGCONT) }
 // and the objects it had, and waits until it answers.
 func (s *Server) Restart() {
 	s.t.Helper()
+	s.mustHaveStarted(s.start())
+}
+
+// start starts the program, and waits until it answers or exits (errExited).
+func (s *Server) start() error {
 	s.Stop()
 	log, err := os.OpenFile(s.logFile, os.O_CREATE|os.O_APPEND|os.O_WRONLY, 0o600)
 	if err != nil {
-		s.t.Fatal(err)
+		return err
 	}
 	defer log.Close()
 	cmd := exec.Command(s.program, s.args...)
@@ -132,10 +147,15 @@ func (s *Server) Restart() {
 	// A test binary that is killed takes its server with it.
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	if err := cmd.Start(); err != nil {
-		s.t.Fatal(err)
+		return err
 	}
 	s.process = cmd
-	if err := s.awaitAnswer(); err != nil {
+	return s.awaitAnswer()
+}
+
+func (s *Server) mustHaveStarted(err error) {
+	s.t.Helper()
+	if err != nil {
 		output, _ := os.ReadFile(s.logFile)
 		s.t.Fatalf("the S3 test server does not start: %v\n%s", err, output)
 	}
@@ -152,7 +172,7 @@ func (s *Server) awaitAnswer() error {
 			return response.Body.Close()
 		}
 		if exited(s.process.Process.Pid) {
-			return errors.New("it exited")
+			return errExited
 		}
 		if time.Now().After(deadline) {
 			return fmt.Errorf("no answer in %s: %w", startTimeout, err)
