@@ -28,6 +28,9 @@ type Options struct {
 	Version string
 	// pause waits between two questions whether a login was confirmed; nil is sleep.
 	pause func(ctx context.Context, d time.Duration) error
+	// drain is how long the end of a build log may take after its deployment's;
+	// 0 is a few seconds.
+	drain time.Duration
 }
 
 // Commands are the client commands, each ready to be added to a root that has
@@ -69,12 +72,16 @@ type program struct {
 	err     io.Writer
 	version string
 	pause   func(ctx context.Context, d time.Duration) error
+	drain   time.Duration
 }
 
 func newProgram(o Options) *program {
-	p := &program{in: o.Stdin, out: o.Stdout, err: o.Stderr, version: o.Version, pause: o.pause}
+	p := &program{in: o.Stdin, out: o.Stdout, err: o.Stderr, version: o.Version, pause: o.pause, drain: o.drain}
 	if p.pause == nil {
 		p.pause = sleep
+	}
+	if p.drain == 0 {
+		p.drain = drain
 	}
 	if p.in == nil {
 		p.in = os.Stdin

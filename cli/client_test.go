@@ -4,7 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"io"
-	"net"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -55,10 +54,7 @@ func TestClient_waitsWhenAskedToSlowDown(t *testing.T) {
 
 func TestClient_saysWhenNobodyAnswers(t *testing.T) {
 	clearEnvironment(t)
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	require.NoError(t, err)
-	address := "http://" + listener.Addr().String()
-	require.NoError(t, listener.Close())
+	const address = "http://127.0.0.1:1" // a port that nobody is given
 	got := runProgram(t.Context(), "list", "--projects", "--api", address)
 	require.Equal(t, ExitFailure, got.code)
 	require.Equal(t, "Error: No Slipway answers at "+address+"; is 'slipway dev' running?\n", got.err)

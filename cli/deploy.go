@@ -137,7 +137,7 @@ func (p *program) showQueued(cmd *cobra.Command, answer DeployAnswer) error {
 
 // watch follows a deployment to where it settles and reports that.
 func (p *program) watch(cmd *cobra.Command, f *follower) error {
-	f.withLog = f.withLog && !wantsJSON(cmd)
+	f.withLog, f.drain = f.withLog && !wantsJSON(cmd), p.drain
 	f.view.note("Deployment " + f.id)
 	status, raw, err := f.run(cmd.Context())
 	f.view.close()

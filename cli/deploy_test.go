@@ -45,8 +45,8 @@ func TestDeploy_sendsTheFolderAndPrintsTheURL(t *testing.T) {
 	require.Contains(t, got.err, "[cleanup] completed in 0.5s\n")
 	require.NotContains(t, got.err, "\x1b")
 
-	require.Len(t, f.deploys, 1)
-	sent := f.deploys[0]
+	require.Len(t, f.sent(), 1)
+	sent := f.sent()[0]
 	require.NotEmpty(t, sent.key)
 	require.Equal(t, fakeOrg, sent.body.OrgID)
 	require.Equal(t, fakeUser, sent.body.UserID)
@@ -72,18 +72,19 @@ func TestDeploy_ofTheSameFolderSendsOnlyWhatIsNew(t *testing.T) {
 	folder := site(t)
 	require.Equal(t, ExitOK, f.run("deploy", folder).code)
 	writeFile(t, filepath.Join(folder, "new.html"), "new")
-	f.requests = nil
+	f.takeRequests()
 	require.Equal(t, ExitOK, f.run("deploy", folder).code)
 	require.Len(t, f.projects, 1)
 	puts := 0
-	for _, r := range f.requests {
+	for _, r := range f.takeRequests() {
 		if len(r) > 3 && r[:3] == "PUT" {
 			puts++
 		}
 	}
 	require.Equal(t, 1, puts)
-	require.NotEqual(t, f.deploys[0].key, f.deploys[1].key)
-	require.Len(t, f.deploys[1].body.Files, 5)
+	sent := f.sent()
+	require.NotEqual(t, sent[0].key, sent[1].key)
+	require.Len(t, sent[1].body.Files, 5)
 }
 
 func TestDeploy_repeatsARequestWithItsKeyWhenTheAnswerIsLost(t *testing.T) {
@@ -105,8 +106,9 @@ func TestDeploy_repeatsARequestWithItsKeyWhenTheAnswerIsLost(t *testing.T) {
 	got := f.run("deploy", site(t))
 	require.Equal(t, ExitOK, got.code, got.err)
 	require.Equal(t, 3, f.asks("POST /deploy"))
-	require.Len(t, f.deploys, 2)
-	require.Equal(t, f.deploys[0], f.deploys[1])
+	sent := f.sent()
+	require.Len(t, sent, 2)
+	require.Equal(t, sent[0], sent[1])
 }
 
 // discard is an answer nobody gets.
@@ -185,8 +187,8 @@ func TestDeploy_detachedPrintsTheID(t *testing.T) {
 	require.Equal(t, ExitOK, got.code, got.err)
 	require.Equal(t, fakeDep+"\n", got.out)
 	require.Zero(t, f.asks("GET /deploy-status"))
-	require.Equal(t, "www.example.com", f.deploys[0].body.CustomDomain)
-	require.Equal(t, 1, f.deploys[0].body.Priority)
+	require.Equal(t, "www.example.com", f.sent()[0].body.CustomDomain)
+	require.Equal(t, 1, f.sent()[0].body.Priority)
 }
 
 func TestDeploy_doesNotReplaceAnotherSiteOfTheSameFolderName(t *testing.T) {
@@ -197,11 +199,11 @@ func TestDeploy_doesNotReplaceAnotherSiteOfTheSameFolderName(t *testing.T) {
 	got := f.run("deploy", other)
 	require.Equal(t, ExitFailure, got.code)
 	require.Contains(t, got.err, "slipway deploy --name my-site")
-	require.Len(t, f.deploys, 1)
+	require.Len(t, f.sent(), 1)
 
 	got = f.run("deploy", other, "--name", "My-Site")
 	require.Equal(t, ExitOK, got.code, got.err)
-	require.Equal(t, f.projects[0].ID, f.deploys[1].body.ProjectID)
+	require.Equal(t, f.projects[0].ID, f.sent()[1].body.ProjectID)
 	require.Len(t, f.projects, 1)
 }
 
@@ -213,7 +215,7 @@ func TestDeploy_withANameOfItsOwnChangesTheFoldersProject(t *testing.T) {
 	require.Equal(t, ExitOK, f.run("deploy", folder, "--name", "staging").code)
 	require.Equal(t, ExitOK, f.run("deploy", folder).code)
 	require.Len(t, f.projects, 2)
-	require.Equal(t, f.projects[1].ID, f.deploys[2].body.ProjectID)
+	require.Equal(t, f.projects[1].ID, f.sent()[2].body.ProjectID)
 }
 
 func TestDeploy_refusesBeforeAnythingIsSent(t *testing.T) {
@@ -239,14 +241,14 @@ func TestDeploy_refusesBeforeAnythingIsSent(t *testing.T) {
 			require.Contains(t, got.err, c.says)
 		})
 	}
-	require.Empty(t, f.requests)
+	require.Empty(t, f.takeRequests())
 
 	t.Setenv("SLIPWAY_MAX_FILES", "2")
 	got := f.run("deploy", folder)
 	require.Contains(t, got.err, "more than 2 files")
 	t.Setenv("SLIPWAY_MAX_FILES", "two")
 	require.Equal(t, ExitUsage, f.run("deploy", folder).code)
-	require.Empty(t, f.requests)
+	require.Empty(t, f.takeRequests())
 }
 
 func TestDeploy_ofAFolderOfAnotherInstallationSaysSo(t *testing.T) {

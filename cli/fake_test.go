@@ -11,6 +11,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"os"
+	"slices"
 	"strconv"
 	"sync"
 	"testing"
@@ -229,6 +230,23 @@ func (f *fakeAPI) asks(request string) int {
 	return n
 }
 
+// takeRequests gives the requests since the last call of it. A request that its client gave
+// up may still arrive later.
+func (f *fakeAPI) takeRequests() []string {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	requests := f.requests
+	f.requests = nil
+	return requests
+}
+
+// sent are the deployments it was asked for.
+func (f *fakeAPI) sent() []fakeDeploy {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return slices.Clone(f.deploys)
+}
+
 // client is one that does not wait between attempts.
 func (f *fakeAPI) client() *Client {
 	client, err := NewClient(ClientOptions{APIURL: f.URL, Token: fakeToken, FirstPause: time.Millisecond})
@@ -258,7 +276,7 @@ func (f *fakeAPI) setEnvironment() {
 
 func runProgram(ctx context.Context, args ...string) result {
 	var out, err bytes.Buffer
-	code := Execute(ctx, Root(Options{Stdout: &out, Stderr: &err, Version: "test"}), args)
+	code := Execute(ctx, Root(Options{Stdout: &out, Stderr: &err, Version: "test", drain: time.Minute}), args)
 	return result{code, out.String(), err.String()}
 }
 

@@ -40,12 +40,13 @@ type follower struct {
 	// newerThan is the version of a state that is known and over: a retried
 	// deployment may show its parked state once more.
 	newerThan int64
-	// pollEvery and patience are the constants of these names, shorter in tests.
-	pollEvery, patience time.Duration
+	// pollEvery, patience and drain are the constants of these names; tests have
+	// their own.
+	pollEvery, patience, drain time.Duration
 }
 
 func newFollower(client *Client, v view, id string) *follower {
-	return &follower{client: client, view: v, id: id, withLog: true, pollEvery: pollEvery, patience: patience}
+	return &follower{client: client, view: v, id: id, withLog: true, pollEvery: pollEvery, patience: patience, drain: drain}
 }
 
 // observed is one answer to the question for the state.
@@ -139,7 +140,7 @@ func (f *follower) poll(ctx context.Context, states chan<- observed) {
 
 // drainLog shows what is left of the build log, for a short while at most.
 func (f *follower) drainLog(ctx context.Context, s models.Status, lines <-chan LogLine, logDone <-chan struct{}) {
-	patience := drain
+	patience := f.drain
 	if !s.Outcome.Final() {
 		patience = drainQuiet
 	}

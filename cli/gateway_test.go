@@ -5,7 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
-	"net"
 	"net/http/httptest"
 	"path/filepath"
 	"strings"
@@ -91,11 +90,8 @@ func newGateway(t *testing.T) *gateway {
 // then answers from its rows.
 func unreachableTemporal(t *testing.T) temporal.Client {
 	t.Helper()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	require.NoError(t, err)
-	address := listener.Addr().String()
-	require.NoError(t, listener.Close())
-	c, err := temporal.NewLazyClient(temporal.Options{HostPort: address, Logger: silentLog{}})
+	// Port 1 is never handed out to another test, as one that was just let go of may be.
+	c, err := temporal.NewLazyClient(temporal.Options{HostPort: "127.0.0.1:1", Logger: silentLog{}})
 	require.NoError(t, err)
 	t.Cleanup(c.Close)
 	return c
@@ -253,8 +249,16 @@ func TestGateway_completesIDsInTheShell(t *testing.T) {
 	}
 	rows, err := g.store.Deployments(t.Context(), models.DeploymentFilter{OrganizationID: g.owner.OrganizationID, Limit: 10})
 	require.NoError(t, err)
-	require.Equal(t, []string{rows[0].ID, rows[1].ID}, candidates("status"))
-	require.Equal(t, []string{rows[1].ReleaseID}, candidates("rollback"))
+	// A gateway that takes longer than a press of the Tab key may cost offers nothing.
+	offers := func(command string, want ...string) {
+		got := candidates(command)
+		for deadline := time.Now().Add(time.Minute); len(got) == 0 && time.Now().Before(deadline); {
+			got = candidates(command)
+		}
+		require.Equal(t, want, got, command)
+	}
+	offers("status", rows[0].ID, rows[1].ID)
+	offers("rollback", rows[1].ReleaseID)
 	require.Empty(t, candidates("retry"))
 	require.Empty(t, candidates("cancel"))
 	t.Setenv("SLIPWAY_API_URL", "http://127.0.0.1:1")
