@@ -126,6 +126,6 @@ func TestServe_answersUntilItIsTold(t *testing.T) {
 	require.Equal(t, http.StatusForbidden, refused.StatusCode, "no page has profiles made")
 	stop()
 	require.NoError(t, <-ended)
-	_, err = http.Get("http://" + listener.Addr().String() + "/metrics")
-	require.Error(t, err)
+	_, err = listener.Accept()
+	require.ErrorIs(t, err, net.ErrClosed, "nobody listens any more")
 }
