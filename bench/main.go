@@ -51,6 +51,9 @@ func main() {
 	if len(os.Args) > 1 && os.Args[1] == manyRoutesDispatcher {
 		exit(serveManyRoutes(os.Args[2:]))
 	}
+	if len(os.Args) > 1 && os.Args[1] == connectionSink {
+		exit(serveSink(os.Args[2:]))
+	}
 	var s settings
 	var only string
 	flag.BoolVar(&s.quick, "quick", false, "run every row with tiny counts, to see that it works")

@@ -95,13 +95,12 @@ func neighbourKeys() []string {
 // neighbourRows is the noisy-neighbour gate: workers that spin, eat memory, leak
 // sockets and log without end, on a machine where two others are being served.
 func neighbourRows(ctx context.Context, b *bench) ([]row, error) {
-	sink, err := net.Listen("tcp", "127.0.0.1:0")
+	sink, err := startSink(ctx)
 	if err != nil {
 		return nil, err
 	}
-	defer sink.Close()
-	go hold(sink)
-	n, err := newNeighbourhood(ctx, b, sink.Addr().String())
+	defer sink.stop()
+	n, err := newNeighbourhood(ctx, b, sink.addr)
 	if err != nil {
 		return nil, err
 	}
@@ -231,21 +230,6 @@ func neighbourTable(turns []neighbourTurn, phase time.Duration) (rows []row) {
 		rows = append(rows, r)
 	}
 	return rows
-}
-
-// hold takes connections and keeps them until its listener and their other ends
-// are closed.
-func hold(listener net.Listener) {
-	for {
-		conn, err := listener.Accept()
-		if err != nil {
-			return
-		}
-		go func() {
-			_, _ = io.Copy(io.Discard, conn)
-			_ = conn.Close()
-		}()
-	}
 }
 
 // victimPause is between a victim's requests: a hundred a second leave the

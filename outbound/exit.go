@@ -20,6 +20,7 @@ type exit struct {
 	proxy        *Proxy
 	organization *organization
 	release      string
+	pace         pace
 
 	logged sync.Mutex
 	// next is when the next refusal may be logged, silent how many were not: a
@@ -49,6 +50,7 @@ func (e *exit) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 	defer e.organization.leave(e.release)
 	e.organization.requests.Add(1)
+	r = r.WithContext(e.pace.with(r.Context()))
 	if r.Method == http.MethodConnect {
 		e.tunnel(w, r, host, port)
 		return

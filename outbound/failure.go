@@ -67,6 +67,9 @@ func classify(err error) failure {
 	case errors.Is(err, errTooManySockets):
 		return fail(http.StatusTooManyRequests, "connection_limit_reached",
 			"this organization's workers have as many sockets open as are allowed at a time")
+	case errors.Is(err, errTooFast):
+		return fail(http.StatusTooManyRequests, "connection_limit_reached",
+			"this worker opens connections faster than is allowed")
 	case errors.As(err, &dns) && dns.IsNotFound:
 		return fail(http.StatusBadGateway, "dns_error", "there is no such name in the DNS")
 	case errors.As(err, &dns) && dns.IsTimeout:

@@ -47,6 +47,9 @@ type Options struct {
 	// way at a time; what exceeds them is refused. Default 256 and 1024.
 	MaxPerRelease      int
 	MaxPerOrganization int
+	// OpensPerSecond bounds how many new connections each release opens; more wait
+	// their turn, for as long as DialTimeout. Default 200.
+	OpensPerSecond int
 	// DialTimeout bounds resolving and connecting. Default 10 s.
 	DialTimeout time.Duration
 	// HeaderTimeout bounds the wait for the head of an answer once the request is
@@ -104,6 +107,7 @@ type Proxy struct {
 func New(options Options) *Proxy {
 	defaultTo(&options.MaxPerRelease, 256)
 	defaultTo(&options.MaxPerOrganization, 1024)
+	defaultTo(&options.OpensPerSecond, 200)
 	defaultTo(&options.DialTimeout, 10*time.Second)
 	defaultTo(&options.HeaderTimeout, 100*time.Second)
 	defaultTo(&options.IdleTimeout, 5*time.Minute)
@@ -153,7 +157,7 @@ func Resolve(ctx context.Context, host string) ([]netip.Addr, error) {
 // MaxPerRelease, for the rest to be told; and its connections should half-close
 // (CloseWrite), as egress.LimitListener's do.
 func (p *Proxy) Handler(organizationID, releaseID string) http.Handler {
-	return &exit{proxy: p, organization: p.organization(organizationID), release: releaseID}
+	return &exit{proxy: p, organization: p.organization(organizationID), release: releaseID, pace: newPace(p.options)}
 }
 
 // Usage tells what each organization has used, by its id.
@@ -215,7 +219,8 @@ func (p *Proxy) transport(o *organization) *http.Transport {
 	}
 }
 
-// dial connects for an organization and counts what moves.
+// dial connects for an organization at the pace that ctx brings, and counts what
+// moves.
 func (p *Proxy) dial(ctx context.Context, o *organization, host string, port uint16) (net.Conn, error) {
 	// Connections may outlive the requests they were opened for, so requests
 	// alone do not bound them.
@@ -225,6 +230,10 @@ func (p *Proxy) dial(ctx context.Context, o *organization, host string, port uin
 	}
 	ctx, cancel := context.WithTimeout(ctx, p.options.DialTimeout)
 	defer cancel()
+	if err := paceOf(ctx).wait(ctx); err != nil {
+		o.sockets.Add(-1)
+		return nil, err
+	}
 	conn, err := p.dialer.Dial(ctx, host, port)
 	if err != nil {
 		o.sockets.Add(-1)
