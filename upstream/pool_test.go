@@ -76,14 +76,14 @@ func TestPool_newConnectionThatDropsIsNotTriedAgain(t *testing.T) {
 }
 
 func TestPool_bytesNobodyAskedForAreNobodysAnswer(t *testing.T) {
-	sent := make(chan struct{}, 8)
+	answered, sent := make(chan struct{}, 1), make(chan struct{}, 1)
 	f := newFront(t, script(t, func(conn net.Conn, in *bufio.Reader) {
 		for {
 			if _, err := readHead(in); err != nil {
 				return
 			}
 			_, _ = io.WriteString(conn, ok)
-			time.Sleep(20 * time.Millisecond) // after the answer was read
+			<-answered
 			_, _ = io.WriteString(conn, "HTTP/1.1 200 OK\r\nContent-Length: 6\r\n\r\npoison")
 			sent <- struct{}{}
 		}
@@ -91,7 +91,9 @@ func TestPool_bytesNobodyAskedForAreNobodysAnswer(t *testing.T) {
 	for range 3 {
 		require.Contains(t, f.send(get), "\r\n\r\nok")
 		require.NoError(t, f.err())
+		answered <- struct{}{}
 		<-sent
+		time.Sleep(2 * upstream.SurelyQuiet) // before that, nobody looks at a connection
 	}
 	require.Equal(t, int64(3), f.dials.Load())
 }

@@ -16,14 +16,16 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
-	"go.uber.org/goleak"
 
+	"github.com/slipwayhq/slipway/tools/leaks"
 	"github.com/slipwayhq/slipway/upstream"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { leaks.VerifyTestMain(m) }
 
-const patience = 10 * time.Second
+// patience is how long a test waits for what must come: long, because only a test
+// that fails waits for all of it.
+const patience = 2 * time.Minute
 
 // front is a server that forwards everything to a listener on a unix socket.
 type front struct {

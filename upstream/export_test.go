@@ -1,0 +1,7 @@
+package upstream
+
+// What tests have to wait out.
+const (
+	SurelyQuiet      = surelyQuiet
+	ContinuePatience = continuePatience
+)
