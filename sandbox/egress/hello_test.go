@@ -25,7 +25,7 @@ func hello(t testing.TB, name string) []byte {
 		client.Close()
 	}()
 	first := make([]byte, 16<<10)
-	require.NoError(t, server.SetDeadline(time.Now().Add(10*time.Second)))
+	require.NoError(t, server.SetDeadline(time.Now().Add(patience)))
 	n, err := server.Read(first)
 	require.NoError(t, err)
 	return first[:n]
