@@ -154,8 +154,8 @@ func TestEscape_greedIsStoppedAndNamed(t *testing.T) {
 		timeout      time.Duration
 	}{
 		{"memory", "head -c 4G /dev/zero | tail > /dev/null; exit 1", sandbox.LimitMemory, time.Minute},
-		{"disk", "cat /dev/zero > all & cat /dev/zero > all2 & cat /dev/zero > all3 & wait; sleep 0.1; rm -f all*; exit 1", sandbox.LimitDisk, time.Minute},
-		{"forks", "bomb() { bomb | bomb & }; bomb; sleep 1; exit 1", sandbox.LimitPIDs, time.Minute},
+		{"disk", "cat /dev/zero > all & cat /dev/zero > all2 & cat /dev/zero > all3 & wait; sleep 2; rm -f all*; exit 1", sandbox.LimitDisk, time.Minute},
+		{"forks", "bomb() { bomb | bomb & }; bomb; sleep 3; exit 1", sandbox.LimitPIDs, time.Minute},
 		{"forks", "for i in $(seq 1000); do setsid sleep 600 & done; exit 1", sandbox.LimitPIDs, time.Minute},
 		{"forks", "setsid sleep 600 & trap '' TERM HUP INT; while :; do :; done", sandbox.LimitTimeout, time.Second},
 	} {

@@ -105,15 +105,19 @@ func processesOf(t testing.TB, base uint32) []string {
 	return found
 }
 
+// patience is how long tests wait for what takes milliseconds: an end for what never
+// comes, which says nothing of how fast it is.
+const patience = 2 * time.Minute
+
 // eventually polls a condition until it holds.
 func eventually(t testing.TB, what string, condition func() bool) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	for !condition() {
 		select {
 		case <-ctx.Done():
-			t.Fatalf("not within 10 s: %s", what)
+			t.Fatalf("not within %s: %s", patience, what)
 		case <-time.After(5 * time.Millisecond):
 		}
 	}

@@ -209,12 +209,12 @@ func TestExec_namesTheLimitThatEndedACommand(t *testing.T) {
 	})
 	t.Run("disk", func(t *testing.T) {
 		require.Equal(t, 0, sh(t, s, "head -c 32M /dev/zero > ok && rm ok").ExitCode)
-		got := sh(t, s, "head -c 100M /dev/zero > big; sleep 0.2; rm -f big; exit 1")
+		got := sh(t, s, "head -c 100M /dev/zero > big; sleep 2; rm -f big; exit 1")
 		require.Equal(t, sandbox.LimitDisk, got.LimitHit, got.Output)
 	})
 	t.Run("processes", func(t *testing.T) {
 		require.Equal(t, 0, sh(t, s, "for i in 1 2 3 4 5 6 7 8 9 10; do sleep 0.01 & done; wait").ExitCode)
-		got := sh(t, s, "for i in $(seq 200); do sleep 5 & done; exit 1")
+		got := sh(t, s, "for i in $(seq 200); do sleep 1000 & done; exit 1")
 		require.Equal(t, sandbox.LimitPIDs, got.LimitHit, got.Output)
 	})
 	t.Run("time", func(t *testing.T) {
@@ -238,7 +238,7 @@ func TestSweep_removesWhatAKilledProcessLeft(t *testing.T) {
 	go func() { _, _ = io.Copy(said, output) }()
 	select {
 	case <-said.seen:
-	case <-time.After(30 * time.Second):
+	case <-time.After(patience):
 		t.Fatal("the other process did not get ready")
 	}
 	require.NoError(t, child.Process.Signal(unix.SIGKILL))

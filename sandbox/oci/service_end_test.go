@@ -41,6 +41,7 @@ func TestService_everyEscapeIsRefused(t *testing.T) {
 	spec.Env = b.environment(p, "/tmp")
 	spec.Stdout, spec.Stderr = report, complaints
 	require.Zero(t, awaitEnd(t, startService(t, p, spec)).Code, complaints.String())
+	awaitSaid(t, report, "\n")
 	var outcomes map[string]outcome
 	require.NoError(t, json.Unmarshal([]byte(report.String()), &outcomes), report.String())
 	for _, a := range attempts() {
@@ -157,7 +158,7 @@ func startAbandoned(t *testing.T, p *Provider, uidBase uint32) *os.Process {
 	go func() { _, _ = io.Copy(ready, output) }()
 	select {
 	case <-ready.seen:
-	case <-time.After(30 * time.Second):
+	case <-time.After(patience):
 		t.Fatal("the other process did not get ready")
 	}
 	require.NotEmpty(t, p.cgroups.pids("abandoned1"))
@@ -208,7 +209,7 @@ func TestService_endsWithItsMonitor(t *testing.T) {
 	eventually(t, "it has ended", func() bool { return len(p.cgroups.pids("orphan")) == 0 })
 	again, output := shService(t, p, "orphan", "echo again")
 	require.Zero(t, awaitEnd(t, again).Code)
-	require.Equal(t, "again\n", output.String())
+	awaitSaid(t, output, "again\n")
 }
 
 // childrenOf lists a process's children.

@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -57,10 +58,17 @@ func awaitEnd(t testing.TB, s sandbox.Service) sandbox.Exit {
 	t.Helper()
 	select {
 	case <-s.Done():
-	case <-time.After(30 * time.Second):
+	case <-time.After(patience):
 		t.Fatal("the service did not end")
 	}
 	return s.Exit()
+}
+
+// awaitSaid waits for the end of what a service says, which may come some time after
+// that of the service; see lastWordsTimeout.
+func awaitSaid(t testing.TB, output *said, end string) {
+	t.Helper()
+	eventually(t, "it has said all", func() bool { return strings.HasSuffix(output.String(), end) })
 }
 
 // said is a buffer for several goroutines.
@@ -114,7 +122,7 @@ func newWorker(t testing.TB, script string) *worker {
 		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
 			return new(net.Dialer).DialContext(ctx, "unix", w.socket)
 		},
-	}, Timeout: 20 * time.Second}
+	}, Timeout: patience}
 	return w
 }
 
