@@ -1,6 +1,5 @@
 // Package pebbletest starts pebble, Let's Encrypt's own small ACME server for
-// tests, with its challenge test server as the name server that sends every host
-// to this machine.
+// tests, with a name server that sends every host to this machine.
 package pebbletest
 
 import (
@@ -14,6 +13,7 @@ import (
 	"crypto/x509/pkix"
 	"encoding/json"
 	"encoding/pem"
+	"errors"
 	"fmt"
 	"io"
 	"math/big"
@@ -24,17 +24,20 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"syscall"
 	"testing"
 	"time"
+
+	"github.com/miekg/dns"
 
 	"github.com/slipwayhq/slipway/tools/program"
 )
 
 // Options change how the authority behaves.
 type Options struct {
-	// Resolver is the name server that challenges are looked up with; "" starts
-	// pebble-challtestsrv, which has 127.0.0.1 for every name.
+	// Resolver is the name server that challenges are looked up with; "" is one
+	// that has 127.0.0.1 for every name.
 	Resolver string
 	// Validity is how long certificates are good for; default 90 days.
 	Validity time.Duration
@@ -60,11 +63,10 @@ type Server struct {
 // build is done once in a test binary: even finding that there is nothing to do
 // takes Go half a second.
 var build = sync.OnceValues(func() (bin string, err error) {
-	const pebble = "github.com/letsencrypt/pebble/v2/cmd/"
-	return program.Build("pebble", pebble+"pebble", pebble+"pebble-challtestsrv")
+	return program.Build("pebble", "github.com/letsencrypt/pebble/v2/cmd/pebble")
 })
 
-const startTimeout = 20 * time.Second
+const startTimeout = 2 * time.Minute
 
 // Start builds the server when needed (some seconds the first time on a machine),
 // and stops it when the test ends.
@@ -83,29 +85,10 @@ func Start(t testing.TB, opts Options) *Server {
 	}
 	resolver := opts.Resolver
 	if resolver == "" {
-		resolver = fmt.Sprintf("127.0.0.1:%d", FreePort(t))
-		run(t, s.log, filepath.Join(bin, "pebble-challtestsrv"), "-http01", "", "-https01", "", "-tlsalpn01", "", "-doh", "",
-			"-dnsserver", resolver, "-management", fmt.Sprintf("127.0.0.1:%d", FreePort(t)), "-defaultIPv6", "")
+		resolver = serveNames(t)
 	}
 	keyFile := filepath.Join(dir, "key.pem")
 	if err := writeCertificate(s.CAFile, keyFile); err != nil {
-		t.Fatal(err)
-	}
-	listen := fmt.Sprintf("127.0.0.1:%d", FreePort(t))
-	management := fmt.Sprintf("127.0.0.1:%d", FreePort(t))
-	s.Directory, s.management = "https://"+listen+"/dir", "https://"+management
-	if opts.Validity == 0 {
-		opts.Validity = 90 * 24 * time.Hour
-	}
-	config := filepath.Join(dir, "pebble.json")
-	settings, _ := json.Marshal(map[string]any{"pebble": map[string]any{
-		"listenAddress": listen, "managementListenAddress": management,
-		"certificate": s.CAFile, "privateKey": keyFile,
-		"httpPort": s.HTTPPort, "tlsPort": s.TLSPort, "ocspResponderURL": opts.OCSPURL,
-		"keyAlgorithm": "ecdsa", "retryAfter": map[string]int{"authz": 0, "order": 0},
-		"profiles": map[string]any{"default": map[string]any{"description": "test", "validityPeriod": int(opts.Validity.Seconds())}},
-	}})
-	if err := os.WriteFile(config, settings, 0o600); err != nil {
 		t.Fatal(err)
 	}
 	roots := x509.NewCertPool()
@@ -115,11 +98,74 @@ func Start(t testing.TB, opts Options) *Server {
 	}
 	roots.AppendCertsFromPEM(own)
 	transport := &http.Transport{TLSClientConfig: &tls.Config{RootCAs: roots}}
-	s.client = &http.Client{Timeout: 5 * time.Second, Transport: transport}
+	s.client = &http.Client{Timeout: startTimeout, Transport: transport}
 	t.Cleanup(transport.CloseIdleConnections)
-	run(t, s.log, filepath.Join(bin, "pebble"), "-config", config, "-dnsserver", resolver)
-	s.await(t)
-	return s
+	if opts.Validity == 0 {
+		opts.Validity = 90 * 24 * time.Hour
+	}
+	config := filepath.Join(dir, "pebble.json")
+	// It must be told its ports, and somebody else may take a free one first.
+	for range 10 {
+		listen := fmt.Sprintf("127.0.0.1:%d", FreePort(t))
+		management := fmt.Sprintf("127.0.0.1:%d", FreePort(t))
+		s.Directory, s.management = "https://"+listen+"/dir", "https://"+management
+		settings, _ := json.Marshal(map[string]any{"pebble": map[string]any{
+			"listenAddress": listen, "managementListenAddress": management,
+			"certificate": s.CAFile, "privateKey": keyFile,
+			"httpPort": s.HTTPPort, "tlsPort": s.TLSPort, "ocspResponderURL": opts.OCSPURL,
+			"keyAlgorithm": "ecdsa", "retryAfter": map[string]int{"authz": 0, "order": 0},
+			"profiles": map[string]any{"default": map[string]any{"description": "test", "validityPeriod": int(opts.Validity.Seconds())}},
+		}})
+		if err := os.WriteFile(config, settings, 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if s.serves(t, run(t, s.log, filepath.Join(bin, "pebble"), "-config", config, "-dnsserver", resolver)) {
+			return s
+		}
+	}
+	t.Fatalf("the ACME test server finds no ports:\n%s", s.log.String())
+	return nil
+}
+
+// serveNames is a name server that has 127.0.0.1 for every name, until the test ends.
+func serveNames(t testing.TB) (addr string) {
+	t.Helper()
+	var packets net.PacketConn
+	var stream net.Listener
+	for range 100 { // until a port is free for both
+		var err error
+		if packets, err = net.ListenPacket("udp", "127.0.0.1:0"); err != nil {
+			t.Fatal(err)
+		}
+		if stream, err = net.Listen("tcp", packets.LocalAddr().String()); err == nil {
+			break
+		}
+		_ = packets.Close()
+	}
+	if stream == nil {
+		t.Fatal("no port is free for a name server")
+	}
+	answer := dns.HandlerFunc(func(w dns.ResponseWriter, r *dns.Msg) {
+		m := new(dns.Msg).SetReply(r)
+		if question := r.Question[0]; question.Qtype == dns.TypeA {
+			header := dns.RR_Header{Name: question.Name, Rrtype: dns.TypeA, Class: dns.ClassINET}
+			m.Answer = []dns.RR{&dns.A{Hdr: header, A: net.IPv4(127, 0, 0, 1)}}
+		}
+		_ = w.WriteMsg(m)
+	})
+	for _, server := range []*dns.Server{{PacketConn: packets, Handler: answer}, {Listener: stream, Handler: answer}} {
+		ended := make(chan struct{})
+		go func() {
+			defer close(ended)
+			_ = server.ActivateAndServe()
+		}()
+		t.Cleanup(func() {
+			_ = packets.Close()
+			_ = stream.Close()
+			<-ended
+		})
+	}
+	return stream.Addr().String()
 }
 
 // Roots are what certificates of this authority are trusted by.
@@ -153,22 +199,36 @@ func (s *Server) Orders() int {
 // Log is what the server said.
 func (s *Server) Log() string { return s.log.String() }
 
-func (s *Server) await(t testing.TB) {
+// serves waits until the server answers at both its addresses. It is false when
+// the process ended instead.
+func (s *Server) serves(t testing.TB, ended <-chan struct{}) bool {
 	t.Helper()
-	for deadline := time.Now().Add(startTimeout); ; time.Sleep(10 * time.Millisecond) {
-		answer, err := s.client.Get(s.Directory)
+	for deadline := time.Now().Add(startTimeout); ; {
+		err := errors.Join(s.ask(s.Directory), s.ask(s.management+"/roots/0"))
 		if err == nil {
-			_ = answer.Body.Close()
-			return
+			return true
 		}
 		if time.Now().After(deadline) {
 			t.Fatalf("the ACME test server does not start: %v\n%s", err, s.log.String())
 		}
+		select {
+		case <-ended:
+			return false
+		case <-time.After(10 * time.Millisecond):
+		}
 	}
 }
 
+func (s *Server) ask(url string) error {
+	answer, err := s.client.Get(url)
+	if err != nil {
+		return err
+	}
+	return answer.Body.Close()
+}
+
 // run starts a program that dies with the test, or with the test binary.
-func run(t testing.TB, log io.Writer, program string, args ...string) {
+func run(t testing.TB, log io.Writer, program string, args ...string) (ended <-chan struct{}) {
 	t.Helper()
 	ctx, cancel := context.WithCancel(context.Background())
 	cmd := exec.CommandContext(ctx, program, args...)
@@ -180,21 +240,51 @@ func run(t testing.TB, log io.Writer, program string, args ...string) {
 		cancel()
 		t.Fatal(err)
 	}
+	gone := make(chan struct{})
+	go func() {
+		defer close(gone)
+		_ = cmd.Wait() // reports the signal
+	}()
 	t.Cleanup(func() {
 		cancel()
-		_ = cmd.Wait() // reports the signal
+		<-gone
 	})
+	return gone
 }
 
-// FreePort is one that nobody listens on.
+// portsGiven counts what FreePort has tried in this process.
+var portsGiven atomic.Uint32
+
+// FreePort is one at which nobody takes TCP or UDP on 127.0.0.1, and which nobody
+// comes by before it is used: no two calls of a process give the same, and the
+// kernel gives ports from 32768 on to those who ask for any (ip(7),
+// ip_local_port_range).
 func FreePort(t testing.TB) int {
 	t.Helper()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
+	const first, count = 20000, 12000
+	for range count {
+		// Test programs that run at once begin apart.
+		port := first + int((uint32(os.Getpid())*89+portsGiven.Add(1))%count)
+		if isFree(fmt.Sprintf("127.0.0.1:%d", port)) {
+			return port
+		}
 	}
-	defer listener.Close()
-	return listener.Addr().(*net.TCPAddr).Port
+	t.Fatal("no port is free")
+	return 0
+}
+
+func isFree(addr string) bool {
+	stream, err := net.Listen("tcp", addr)
+	if err != nil {
+		return false
+	}
+	defer stream.Close()
+	packets, err := net.ListenPacket("udp", addr)
+	if err != nil {
+		return false
+	}
+	_ = packets.Close()
+	return true
 }
 
 // writeCertificate makes a certificate for 127.0.0.1 that vouches for itself.
