@@ -20,6 +20,10 @@ import (
 	"github.com/slipwayhq/slipway/toolchain/workerdtest"
 )
 
+// patience is how long a test waits for what must come: long, because only a test
+// that fails waits for all of it.
+const patience = 2 * time.Minute
+
 var loopback = []netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")}
 
 // toLoopback resolves every name to this machine.
@@ -82,7 +86,7 @@ func through(t *testing.T, socket string) *http.Client {
 		},
 	}
 	t.Cleanup(transport.CloseIdleConnections)
-	return &http.Client{Transport: absolute{transport}, Timeout: 20 * time.Second,
+	return &http.Client{Transport: absolute{transport}, Timeout: patience,
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
 }
 
@@ -109,7 +113,7 @@ func dialConnect(t *testing.T, socket, target string) (*net.UnixConn, *bufio.Rea
 	conn, err := net.Dial("unix", socket)
 	require.NoError(t, err)
 	t.Cleanup(func() { conn.Close() })
-	require.NoError(t, conn.SetDeadline(time.Now().Add(20*time.Second)))
+	require.NoError(t, conn.SetDeadline(time.Now().Add(patience)))
 	_, err = io.WriteString(conn, "CONNECT "+target+" HTTP/1.1\r\n\r\n")
 	require.NoError(t, err)
 	reader := bufio.NewReader(conn)

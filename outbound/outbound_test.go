@@ -18,11 +18,13 @@ import (
 	"github.com/coder/websocket"
 	"github.com/stretchr/testify/require"
 	"go.uber.org/goleak"
+
+	"github.com/slipwayhq/slipway/tools/leaks"
 )
 
 func TestProxy_originatesTLSAndHTTP2(t *testing.T) {
 	before := goleak.IgnoreCurrent()
-	t.Cleanup(func() { goleak.VerifyNone(t, before) })
+	t.Cleanup(func() { leaks.VerifyNone(t, before) })
 	port, roots := origin(t, true, func(w http.ResponseWriter, r *http.Request) {
 		fmt.Fprintf(w, "%s %s %s %v %s", r.Proto, r.Host, r.RequestURI, r.Header["User-Agent"], r.TLS.ServerName)
 	})
@@ -146,7 +148,7 @@ func TestProxy_upgradesToWebSockets(t *testing.T) {
 
 func TestProxy_tunnelsBytesAndHalfCloses(t *testing.T) {
 	before := goleak.IgnoreCurrent()
-	t.Cleanup(func() { goleak.VerifyNone(t, before) })
+	t.Cleanup(func() { leaks.VerifyNone(t, before) })
 	port := echo(t)
 	proxy, socket := serve(t, Options{AllowPrivate: loopback, Resolve: toLoopback})
 	conn, reader, answer := dialConnect(t, socket, "echo.test:"+port)
@@ -160,12 +162,12 @@ func TestProxy_tunnelsBytesAndHalfCloses(t *testing.T) {
 	usage := proxy.Usage()["org_1"]
 	require.EqualValues(t, 5, usage.SentBytes)
 	require.EqualValues(t, 5, usage.ReceivedBytes)
-	require.Eventually(t, func() bool { u := proxy.Usage()["org_1"]; return u.Active == 0 && u.Sockets == 0 }, 5*time.Second, time.Millisecond)
+	require.Eventually(t, func() bool { u := proxy.Usage()["org_1"]; return u.Active == 0 && u.Sockets == 0 }, patience, time.Millisecond)
 }
 
 func TestProxy_endsSilentTunnelsAndKeepsBusyOnes(t *testing.T) {
 	port := echo(t)
-	proxy, socket := serve(t, Options{AllowPrivate: loopback, Resolve: toLoopback, IdleTimeout: 100 * time.Millisecond})
+	proxy, socket := serve(t, Options{AllowPrivate: loopback, Resolve: toLoopback, IdleTimeout: 2 * time.Second})
 	_, silent, _ := dialConnect(t, socket, "echo.test:"+port)
 	busy, answers, _ := dialConnect(t, socket, "echo.test:"+port)
 	ended := make(chan struct{})
@@ -173,8 +175,9 @@ func TestProxy_endsSilentTunnelsAndKeepsBusyOnes(t *testing.T) {
 		defer close(ended)
 		_, _ = io.ReadAll(silent)
 	}()
+	// Each byte there and back takes a fraction of the idle time, also on a busy machine.
 	one := make([]byte, 1)
-	for deadline := time.Now().Add(10 * time.Second); proxy.Usage()["org_1"].Sockets != 1; {
+	for deadline := time.Now().Add(patience); proxy.Usage()["org_1"].Sockets != 1; {
 		require.True(t, time.Now().Before(deadline), "the silent tunnel is still open")
 		_, err := busy.Write([]byte("x"))
 		require.NoError(t, err)
@@ -200,10 +203,10 @@ func TestProxy_endsTheRequestToTheOriginWithTheWorkers(t *testing.T) {
 	answer.Body.Close()
 	select {
 	case <-canceled:
-	case <-time.After(10 * time.Second):
+	case <-time.After(patience):
 		t.Fatal("the origin still works for nobody")
 	}
-	require.Eventually(t, func() bool { return proxy.Usage()["org_1"].Active == 0 }, 5*time.Second, time.Millisecond)
+	require.Eventually(t, func() bool { return proxy.Usage()["org_1"].Active == 0 }, patience, time.Millisecond)
 }
 
 func TestProxy_tellsTheWorkerWhenAnOriginBreaksOff(t *testing.T) {
@@ -308,8 +311,8 @@ func TestProxy_endsTunnelsWithTheWorker(t *testing.T) {
 	_, err = conn.Read(make([]byte, 100))
 	require.NoError(t, err)
 	stop()
-	_ = conn.SetReadDeadline(time.Now().Add(5 * time.Second))
+	_ = conn.SetReadDeadline(time.Now().Add(patience))
 	_, err = io.ReadAll(conn)
 	require.False(t, errors.Is(err, os.ErrDeadlineExceeded), "the tunnel is open still")
-	require.Eventually(t, func() bool { return proxy.Usage()["org_1"].Sockets == 0 }, 5*time.Second, time.Millisecond)
+	require.Eventually(t, func() bool { return proxy.Usage()["org_1"].Sockets == 0 }, patience, time.Millisecond)
 }

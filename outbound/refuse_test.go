@@ -9,6 +9,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/sirupsen/logrus"
 	"github.com/stretchr/testify/require"
@@ -97,10 +98,6 @@ func TestProxy_saysWhatFailed(t *testing.T) {
 	var log bytes.Buffer
 	logger := logrus.New()
 	logger.SetOutput(&log)
-	closed, err := net.Listen("tcp", "127.0.0.1:0")
-	require.NoError(t, err)
-	_, closedPort, _ := net.SplitHostPort(closed.Addr().String())
-	closed.Close()
 	plain, _ := origin(t, false, func(http.ResponseWriter, *http.Request) {})
 	secure, _ := origin(t, true, func(http.ResponseWriter, *http.Request) {})
 	_, socket := serve(t, Options{AllowPrivate: loopback, Log: logger, Resolve: func(ctx context.Context, host string) ([]netip.Addr, error) {
@@ -113,13 +110,14 @@ func TestProxy_saysWhatFailed(t *testing.T) {
 		return toLoopback(ctx, host)
 	}})
 	client := through(t, socket)
+	began := time.Now()
 	for url, want := range map[string]struct {
 		status int
 		kind   string
 	}{
 		"http://missing.test/":            {502, "dns_error"},
 		"http://slow.test/":               {504, "dns_timeout"},
-		"http://a.test:" + closedPort:     {502, "connection_refused"},
+		"http://a.test:1/":                {502, "connection_refused"}, // nobody listens there
 		"https://a.test:" + plain + "/":   {502, "tls_protocol_error"},
 		"https://a.test:" + secure + "/":  {502, "tls_certificate_error"},
 		"http://a.test:25/":               {403, "http_request_denied"},
@@ -141,5 +139,6 @@ func TestProxy_saysWhatFailed(t *testing.T) {
 	}
 	require.Contains(t, log.String(), "organization=org_1")
 	require.Contains(t, log.String(), "release=rel_1")
-	require.LessOrEqual(t, strings.Count(log.String(), "\n"), 5, "one line a second however often a worker tries")
+	most := 2 + int(time.Since(began).Seconds())
+	require.LessOrEqual(t, strings.Count(log.String(), "\n"), most, "one line a second however often a worker tries")
 }
