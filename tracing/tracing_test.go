@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"testing"
+	"time"
 
 	"github.com/sirupsen/logrus"
 	"github.com/stretchr/testify/require"
@@ -90,14 +91,15 @@ func TestGateway_takesACallersWordSoManyTimes(t *testing.T) {
 	traces := open(t, tracingtest.NewReceiver(t).URL, 0)
 	defer func() { _ = traces.Shutdown(context.Background()) }()
 	gateway := traces.Gateway()
-	taken := 0
+	taken, began := 0, time.Now()
 	for range 1000 {
 		if _, span := gateway.Start(asked(true), "request"); span.SpanContext().IsSampled() {
 			taken++
 		}
 	}
 	require.GreaterOrEqual(t, taken, 10)
-	require.Less(t, taken, 100, "strangers must not have us trace everything")
+	most := 20 + 10*time.Since(began).Seconds() // ten at once, and ten a second
+	require.LessOrEqual(t, float64(taken), most, "strangers must not have us trace everything")
 	always := open(t, tracingtest.NewReceiver(t).URL, 1)
 	defer func() { _ = always.Shutdown(context.Background()) }()
 	_, span := always.Gateway().Start(asked(false), "request")
