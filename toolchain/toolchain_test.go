@@ -148,7 +148,7 @@ func TestInstall_waitsForAnotherAndGivesUpWhenCancelled(t *testing.T) {
 			t.Errorf("the first install ended with %v", err)
 		}
 	})
-	require.Eventually(t, func() bool { _, err := os.Stat(ready); return err == nil }, 10*time.Second, 10*time.Millisecond)
+	require.Eventually(t, func() bool { _, err := os.Stat(ready); return err == nil }, 2*time.Minute, 10*time.Millisecond)
 	second, cancelSecond := context.WithTimeout(t.Context(), 300*time.Millisecond)
 	defer cancelSecond()
 	_, err := toolchain.Install(second, dir, testLog{t})
