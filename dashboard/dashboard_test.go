@@ -143,6 +143,6 @@ func TestSources_units(t *testing.T) {
 		Format: api.FormatESModule, Platform: api.PlatformNode, Target: api.ES2022, LogLevel: api.LogLevelWarning,
 	})
 	require.Empty(t, result.Errors)
-	said, err := exec.CommandContext(t.Context(), program, "--test", "--test-timeout=20000", out).CombinedOutput()
+	said, err := exec.CommandContext(t.Context(), program, "--test", "--test-timeout=120000", out).CombinedOutput()
 	require.NoError(t, err, "%s", said)
 }
