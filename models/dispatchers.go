@@ -101,14 +101,22 @@ func (s *Store) AwaitRoutes(ctx context.Context, projectID string) error {
 	const longest = 100 * time.Millisecond
 	wait := 2 * time.Millisecond
 	announced := time.Now()
+	late := func(host string) error {
+		return Wrap(CodeDispatcher, ctx.Err(), fmt.Sprintf("The dispatcher on %s has not taken note of the new release.", host))
+	}
+	var before []behind
 	for {
 		rows, err := s.behind(ctx, projectID)
+		if err != nil && ctx.Err() != nil && len(before) > 0 {
+			return late(before[0].Host) // it ended during a look
+		}
 		if err != nil || len(rows) == 0 {
 			return err
 		}
+		before = rows
 		if time.Since(announced) > announceAgain {
 			announced = time.Now()
-			if err := s.announceRoutes(ctx, projectID); err != nil {
+			if err := s.announceRoutes(ctx, projectID); err != nil && ctx.Err() == nil {
 				return err
 			}
 		}
@@ -118,7 +126,7 @@ func (s *Store) AwaitRoutes(ctx context.Context, projectID string) error {
 			wait = min(2*wait, longest)
 		case <-ctx.Done():
 			pause.Stop()
-			return Wrap(CodeDispatcher, ctx.Err(), fmt.Sprintf("The dispatcher on %s has not taken note of the new release.", rows[0].Host))
+			return late(rows[0].Host)
 		}
 	}
 }

@@ -2,12 +2,14 @@ package models_test
 
 import (
 	"context"
+	"strings"
 	"testing"
-	"time"
 
+	"github.com/jackc/pgx/v5"
 	"github.com/stretchr/testify/require"
 
 	"github.com/slipwayhq/slipway/models"
+	"github.com/slipwayhq/slipway/models/modelstest"
 )
 
 // checked is a release that may go live.
@@ -18,26 +20,54 @@ func checked(t *testing.T, store *models.Store, d models.Deployment) models.Rele
 	return r
 }
 
+// impatient ends a context at the second statement that looks for dispatchers which
+// are behind.
+type impatient struct {
+	looks int
+	leave context.CancelFunc
+}
+
+// TraceQueryStart is pgx.QueryTracer.
+func (i *impatient) TraceQueryStart(ctx context.Context, _ *pgx.Conn, data pgx.TraceQueryStartData) context.Context {
+	if strings.Contains(data.SQL, "CROSS JOIN dispatchers") {
+		if i.looks++; i.looks == 2 {
+			i.leave()
+		}
+	}
+	return ctx
+}
+
+// TraceQueryEnd is pgx.QueryTracer.
+func (i *impatient) TraceQueryEnd(context.Context, *pgx.Conn, pgx.TraceQueryEndData) {}
+
 func TestAwaitRoutes_waitsForEveryLiveDispatcher(t *testing.T) {
-	store, id := openStore(t)
+	who := &impatient{}
+	store, err := models.OpenStore(models.StoreOptions{URL: modelstest.URL(t), Tracer: who})
+	require.NoError(t, err)
+	t.Cleanup(func() { require.NoError(t, store.Close()) })
+	id, err := store.EnsureOwner(t.Context(), "Test", "owner@example.com")
+	require.NoError(t, err)
 	p := newProject(t, store, id, "site")
-	require.NoError(t, store.BeatDispatcher(t.Context(), "dsp_a", "a.example"))
-	require.NoError(t, store.BeatDispatcher(t.Context(), "dsp_b", "b.example"))
-	_, err := store.GoLive(t.Context(), checked(t, store, newDeployment(t, store, id, p)))
+	_, err = store.GoLive(t.Context(), checked(t, store, newDeployment(t, store, id, p)))
 	require.NoError(t, err)
 	route, err := store.Route(t.Context(), models.WorkerRouteKey("site"))
 	require.NoError(t, err)
-
-	short, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
-	defer cancel()
-	requireCode(t, models.CodeDispatcher, store.AwaitRoutes(short, p.ID))
+	// late is what somebody is told who leaves while it is looked again.
+	late := func() string {
+		t.Helper()
+		require.NoError(t, store.BeatDispatcher(t.Context(), "dsp_a", "a.example"))
+		require.NoError(t, store.BeatDispatcher(t.Context(), "dsp_b", "b.example"))
+		ctx, leave := context.WithCancel(t.Context())
+		defer leave()
+		who.looks, who.leave = 0, leave
+		err := store.AwaitRoutes(ctx, p.ID)
+		requireCode(t, models.CodeDispatcher, err)
+		return models.MessageOf(err)
+	}
+	require.Contains(t, late(), ".example")
 	ack := []models.RouteAck{{Key: route.Key, Generation: route.Generation}}
 	require.NoError(t, store.AckRoutes(t.Context(), "dsp_a", ack))
-	again, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
-	defer cancel()
-	err = store.AwaitRoutes(again, p.ID)
-	requireCode(t, models.CodeDispatcher, err)
-	require.Contains(t, models.MessageOf(err), "b.example")
+	require.Contains(t, late(), "b.example")
 	require.NoError(t, store.AckRoutes(t.Context(), "dsp_b", append(ack, models.RouteAck{Key: "w:other", Generation: 9})))
 	require.NoError(t, store.AwaitRoutes(t.Context(), p.ID))
 
