@@ -14,6 +14,7 @@ import (
 // once in the test binary and copied for each. It needs pgtest in TestMain.
 func URL(t testing.TB) string {
 	t.Helper()
+	awaitMonth(t)
 	return pgtest.Copy(t, migrate)
 }
 
@@ -29,4 +30,28 @@ func migrate(url string) error {
 		err = closed
 	}
 	return err
+}
+
+// longest is how long a test may take that has a month of quotas to itself.
+const longest = 3 * time.Minute
+
+// awaitMonth lets the month (UTC) end that is about to: quotas start anew with the
+// next one, and a test that began before would count in both.
+func awaitMonth(t testing.TB) {
+	t.Helper()
+	wait := untilMonth(time.Now())
+	if wait > 0 {
+		t.Logf("waiting %s for the month to end", wait)
+		time.Sleep(wait)
+	}
+}
+
+// untilMonth is how long the month goes on when that is not long; 0 when it is.
+func untilMonth(now time.Time) time.Duration {
+	now = now.UTC()
+	next := time.Date(now.Year(), now.Month()+1, 1, 0, 0, 0, 0, time.UTC)
+	if left := next.Sub(now); left <= longest {
+		return left + time.Second
+	}
+	return 0
 }
