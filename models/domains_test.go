@@ -286,9 +286,9 @@ func TestRemoveDomain_leavesNoRouteBehindAFlip(t *testing.T) {
 		_, err := store.GoLive(t.Context(), release)
 		flipped <- err
 	}()
-	require.Eventually(t, func() bool { return waiting() == 1 }, 20*time.Second, 5*time.Millisecond)
+	require.Eventually(t, func() bool { return waiting() == 1 }, time.Minute, 5*time.Millisecond)
 	go func() { removed <- store.RemoveDomain(t.Context(), p.ID, host) }()
-	require.Eventually(t, func() bool { return len(removed) == 1 || waiting() == 2 }, 20*time.Second, 5*time.Millisecond)
+	require.Eventually(t, func() bool { return len(removed) == 1 || waiting() == 2 }, time.Minute, 5*time.Millisecond)
 	_, err = holder.Exec(t.Context(), "SELECT pg_advisory_unlock(1)")
 	require.NoError(t, err)
 	require.NoError(t, <-flipped)

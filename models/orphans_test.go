@@ -43,7 +43,7 @@ func TestOrphans_whatIsDeletedAtThatMomentIsNotFound(t *testing.T) {
 			var waits int
 			err := tx.QueryRow(ctx, "SELECT count(*) FROM pg_locks WHERE NOT granted").Scan(&waits)
 			return err == nil && waits > 0
-		}, 20*time.Second, 20*time.Millisecond)
+		}, time.Minute, 20*time.Millisecond)
 		require.NoError(t, tx.Commit(ctx))
 		return <-done
 	}

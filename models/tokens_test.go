@@ -87,7 +87,7 @@ func TestCreateToken_whileItsMakerIsRemovedMakesNone(t *testing.T) {
 		var waits int
 		err := tx.QueryRow(ctx, "SELECT count(*) FROM pg_locks WHERE NOT granted").Scan(&waits)
 		return err == nil && waits > 0
-	}, 20*time.Second, 20*time.Millisecond)
+	}, time.Minute, 20*time.Millisecond)
 	require.NoError(t, tx.Commit(ctx))
 	requireCode(t, models.CodeOrganizationNotFound, <-made)
 	rows, err := store.Tokens(ctx, models.TokenFilter{OrganizationID: owner.OrganizationID, UserID: user.ID, Limit: 10})
