@@ -1,6 +1,6 @@
 // Which page an address shows.
 import type { ComponentChildren } from "preact";
-import { useEffect, useLayoutEffect } from "preact/hooks";
+import { useLayoutEffect } from "preact/hooks";
 import { navigate, place, safeNext } from "./core/router";
 import { organization, start, startError, user } from "./core/session";
 import { Account } from "./pages/account";
@@ -95,7 +95,8 @@ function ToSignIn() {
 function Inside({ path }: { path: string }) {
   const parts = path.split("/").filter(Boolean).map(decode);
   const [first, second, third] = parts;
-  useEffect(() => {
+  // At once, as in a dialog.
+  useLayoutEffect(() => {
     document.querySelector<HTMLElement>("main h1")?.focus({ preventScroll: true });
     // On a phone the rows of links are wider than the screen.
     for (const current of document.querySelectorAll("nav [aria-current=page]")) current.scrollIntoView({ block: "nearest", inline: "center" });

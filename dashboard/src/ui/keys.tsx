@@ -23,7 +23,11 @@ export function listenForKeys() {
   document.addEventListener("keydown", (event) => {
     if (event.ctrlKey || event.metaKey || event.altKey || event.defaultPrevented || document.querySelector("dialog[open]")) return;
     if (typing(event.target)) {
-      if (event.key === "Escape") (event.target as HTMLElement).blur();
+      if (event.key === "Escape") {
+        // Chrome would empty a search field without saying so.
+        event.preventDefault();
+        (event.target as HTMLElement).blur();
+      }
       return;
     }
     const inList = (document.activeElement as HTMLElement | null)?.matches("[data-row]") ?? false;
