@@ -223,7 +223,7 @@ func TestDeploys_underLoadFailNoRequest(t *testing.T) {
 		v.client.CloseIdleConnections()
 	}
 	defer stop()
-	s.wait(10*time.Second, "visitors", func() bool { return v.answers.Load() > 0 && v.events.Load() > 0 })
+	s.wait(patience, "visitors", func() bool { return v.answers.Load() > 0 && v.events.Load() > 0 })
 
 	began := time.Now()
 	for version := int64(1); version <= deploys; version++ {
@@ -240,7 +240,7 @@ func TestDeploys_underLoadFailNoRequest(t *testing.T) {
 	}
 	took := time.Since(began)
 	answers := v.answers.Load()
-	s.wait(10*time.Second, "an answer of the last release", func() bool { return v.seen.Load() == deploys })
+	s.wait(patience, "an answer of the last release", func() bool { return v.seen.Load() == deploys })
 	stop()
 	t.Logf("%d deployments in %s, meanwhile %d answers and %d events of one stream", deploys, took.Round(time.Millisecond), answers, v.events.Load())
 	require.Empty(t, v.failures, "%d of %d requests failed", len(v.failures), answers)

@@ -10,7 +10,6 @@ import (
 	"net/netip"
 	"sync"
 	"testing"
-	"time"
 
 	"github.com/miekg/dns"
 	"github.com/stretchr/testify/require"
@@ -31,9 +30,9 @@ func startZone(t *testing.T) *zone {
 	t.Helper()
 	z := &zone{txt: map[string]string{}}
 	// The authority asks over TCP, the system under test over UDP.
-	stream, err := net.Listen("tcp", "127.0.0.1:0")
+	z.addr = "127.0.0.1:" + freePort(t)
+	stream, err := net.Listen("tcp", z.addr)
 	require.NoError(t, err)
-	z.addr = stream.Addr().String()
 	packets, err := net.ListenPacket("udp", z.addr)
 	require.NoError(t, err)
 	for _, server := range []*dns.Server{{Listener: stream}, {PacketConn: packets}} {
@@ -96,7 +95,7 @@ func TestDomain_isVerifiedAndServedOverHTTPS(t *testing.T) {
 	s.must(http.MethodGet, path+"/"+host, nil, &d)
 	require.Equal(t, "pending", d.Status)
 	require.Equal(t, "TXT", d.DNS[0].Type)
-	client := &http.Client{Timeout: 20 * time.Second, Transport: &http.Transport{
+	client := &http.Client{Timeout: patience, Transport: &http.Transport{
 		ForceAttemptHTTP2: true, TLSClientConfig: &tls.Config{RootCAs: authority.Roots(t)}, DisableKeepAlives: true,
 		DialContext: func(ctx context.Context, network, _ string) (net.Conn, error) {
 			return (&net.Dialer{}).DialContext(ctx, network, fmt.Sprintf("127.0.0.1:%d", authority.TLSPort))
@@ -108,7 +107,7 @@ func TestDomain_isVerifiedAndServedOverHTTPS(t *testing.T) {
 
 	z.set(d.DNS[0].Name, d.DNS[0].Value)
 	s.must(http.MethodPost, path+"/"+host+"/check", nil, nil)
-	s.wait(time.Minute, "the domain to be active", func() bool {
+	s.wait(patience, "the domain to be active", func() bool {
 		s.must(http.MethodGet, path+"/"+host, nil, &d)
 		return d.Status == "active"
 	})
@@ -120,7 +119,7 @@ func TestDomain_isVerifiedAndServedOverHTTPS(t *testing.T) {
 		require.NoError(t, err)
 		return string(body), answer
 	}
-	s.wait(time.Minute, "the certificate", func() bool {
+	s.wait(patience, "the certificate", func() bool {
 		answer, err := client.Get("https://" + host + "/")
 		if err == nil {
 			_ = answer.Body.Close()
@@ -147,7 +146,7 @@ func TestDomain_isVerifiedAndServedOverHTTPS(t *testing.T) {
 	require.Equal(t, fmt.Sprintf("https://%s:%d/a?b=c", host, authority.TLSPort), redirect.Header.Get("Location"))
 
 	s.must(http.MethodDelete, path+"/"+host, nil, nil)
-	s.wait(10*time.Second, "the domain to be gone", func() bool {
+	s.wait(patience, "the domain to be gone", func() bool {
 		answer, err := client.Get("https://" + host + "/")
 		if err != nil {
 			return true

@@ -10,7 +10,6 @@ import (
 	"regexp"
 	"strings"
 	"testing"
-	"time"
 
 	"github.com/andybalholm/brotli"
 	"github.com/stretchr/testify/require"
@@ -129,7 +128,7 @@ func TestExamples(t *testing.T) {
 		id := s.deploy(s.newProject("canceled"), []initFile{
 			{Path: "package.json", Content: `{"name":"endless","private":true,"scripts":{"build":"node -e 'setInterval(()=>{},1000)'"}}`},
 		})
-		s.until(id, time.Minute, "the build to run", func(st models.Status) bool { return st.Steps.Build.Status == models.StepInProgress })
+		s.until(id, patience, "the build to run", func(st models.Status) bool { return st.Steps.Build.Status == models.StepInProgress })
 		s.must(http.MethodPost, "/deployments/"+id+"/cancel", nil, nil)
 		st := s.finish(id)
 		require.Equal(t, models.OutcomeCanceled, st.Outcome)
@@ -145,13 +144,13 @@ func TestExamples(t *testing.T) {
 		project := s.newProject("rolled")
 		for _, words := range []string{"first", "second"} {
 			s.succeed(s.deploy(project, []initFile{{Path: "index.html", Content: words}}))
-			s.wait(10*time.Second, "the flip to be seen", func() bool {
+			s.wait(patience, "the flip to be seen", func() bool {
 				_, page := s.get("rolled", "/")
 				return string(page) == words
 			})
 		}
 		s.must(http.MethodPost, "/projects/"+project+"/rollback", map[string]any{}, nil)
-		s.wait(10*time.Second, "the rollback to be seen", func() bool {
+		s.wait(patience, "the rollback to be seen", func() bool {
 			_, page := s.get("rolled", "/")
 			return string(page) == "first"
 		})

@@ -57,16 +57,6 @@ func TestJourneys_goThroughTheWholeProduct(t *testing.T) {
 	})
 }
 
-func freePort(t *testing.T) string {
-	t.Helper()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	require.NoError(t, err)
-	defer listener.Close()
-	_, port, err := net.SplitHostPort(listener.Addr().String())
-	require.NoError(t, err)
-	return port
-}
-
 // startDispatcher runs one more dispatcher, on what the first one has too: the
 // database, blob storage and the secret key. It gives its address.
 func (s *system) startDispatcher() (url string) {
@@ -87,7 +77,7 @@ func (s *system) startDispatcher() (url string) {
 	t := s.t
 	t.Cleanup(func() {
 		_ = cmd.Process.Signal(syscall.SIGTERM)
-		defer time.AfterFunc(time.Minute, func() { _ = cmd.Process.Kill() }).Stop()
+		defer time.AfterFunc(patience, func() { _ = cmd.Process.Kill() }).Stop()
 		if err := cmd.Wait(); err != nil {
 			t.Errorf("the second dispatcher: %v", err)
 		}
@@ -98,7 +88,7 @@ func (s *system) startDispatcher() (url string) {
 		_ = log.Close()
 	})
 	address := regexp.MustCompile(`dispatcher listens".* addr="([^"]+)"`)
-	s.wait(time.Minute, "the second dispatcher", func() bool {
+	s.wait(patience, "the second dispatcher", func() bool {
 		said, err := os.ReadFile(log.Name())
 		require.NoError(t, err)
 		found := address.FindSubmatch(said)
@@ -110,7 +100,7 @@ func (s *system) startDispatcher() (url string) {
 	})
 	conn := s.database()
 	defer conn.Close(context.Background())
-	s.wait(time.Minute, "both dispatchers to be known", func() bool {
+	s.wait(patience, "both dispatchers to be known", func() bool {
 		var n int
 		require.NoError(t, conn.QueryRow(context.Background(), "SELECT count(*) FROM dispatchers").Scan(&n))
 		return n == 2
@@ -243,7 +233,7 @@ func (s *system) signedIn() *browser {
 	require.NoError(s.t, err)
 	transport := &http.Transport{}
 	s.t.Cleanup(transport.CloseIdleConnections)
-	b := &browser{s, &http.Client{Jar: jar, Transport: transport, Timeout: time.Minute}}
+	b := &browser{s, &http.Client{Jar: jar, Transport: transport, Timeout: patience}}
 	status, body := b.call(http.MethodPost, "/api/auth/sign-in/email", "", map[string]any{"email": s.Email, "password": s.Password}, nil)
 	require.Equal(s.t, http.StatusOK, status, body)
 	return b

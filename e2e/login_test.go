@@ -62,7 +62,7 @@ func signsIn(s *system, _ []string) {
 	select {
 	case err := <-ended:
 		require.NoError(s.t, err, said.text())
-	case <-time.After(time.Minute):
+	case <-time.After(patience):
 		s.t.Fatalf("slipway login did not hear that %s was confirmed:\n%s", code, said.text())
 	}
 	require.Contains(s.t, out.text(), "Signed in to "+s.APIURL+" as "+s.Email)
@@ -115,7 +115,7 @@ func signsIn(s *system, _ []string) {
 func (s *system) confirms(said *lines) (code string) {
 	s.t.Helper()
 	asks := regexp.MustCompile(`confirm the code ([A-Z]{4}-[A-Z]{4})`)
-	s.wait(time.Minute, "the code", func() bool {
+	s.wait(patience, "the code", func() bool {
 		found := asks.FindStringSubmatch(said.text())
 		if found != nil {
 			code = found[1]

@@ -3,7 +3,9 @@ package e2e
 import (
 	"bytes"
 	"encoding/json"
+	"fmt"
 	"io"
+	"maps"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -34,61 +36,64 @@ func TestObserve(t *testing.T) {
 	require.GreaterOrEqual(t, status, 400)
 
 	t.Run("metrics have every family that is promised", func(t *testing.T) {
-		families := s.scrape()
-		for _, name := range promised(t) {
-			require.Contains(t, families, name)
+		counts := [][3]string{
+			{"slipway_deployments_total", "outcome", "succeeded"},
+			{"slipway_step_duration_seconds", "step", "build"},
+			{"slipway_queue_wait_seconds", "queue", "deployments"},
+			{"slipway_queue_wait_seconds", "queue", "builds"},
+			{"slipway_build_duration_seconds", "result", "ok"},
+			{"slipway_dispatcher_requests_total", "class", "worker"},
+			{"slipway_dispatcher_requests_total", "class", "unknown"},
+			{"slipway_worker_start_duration_seconds", "result", "ok"},
+			{"slipway_api_requests_total", "operation", "deploy"},
+			{"slipway_database_up", "", ""},
 		}
+		families := s.scrape()
+		lacking := func() (all []string) {
+			for _, name := range promised(t) {
+				if families[name] == nil {
+					all = append(all, name)
+				}
+			}
+			for _, c := range counts {
+				if value(families[c[0]], c[1], c[2]) < 1 {
+					all = append(all, fmt.Sprint(c))
+				}
+			}
+			return all
+		}
+		// What ends is counted a moment after its end can be seen.
+		for until := time.Now().Add(patience); len(lacking()) > 0 && time.Now().Before(until); families = s.scrape() {
+			time.Sleep(50 * time.Millisecond)
+		}
+		require.Empty(t, lacking())
 		for _, family := range families {
 			requireBounded(t, s, family)
 		}
-		require.GreaterOrEqual(t, value(families["slipway_deployments_total"], "outcome", "succeeded"), 1.0)
-		require.GreaterOrEqual(t, value(families["slipway_step_duration_seconds"], "step", "build"), 1.0)
-		require.GreaterOrEqual(t, value(families["slipway_queue_wait_seconds"], "queue", "deployments"), 1.0)
-		require.GreaterOrEqual(t, value(families["slipway_queue_wait_seconds"], "queue", "builds"), 1.0)
-		require.GreaterOrEqual(t, value(families["slipway_build_duration_seconds"], "result", "ok"), 1.0)
-		require.GreaterOrEqual(t, value(families["slipway_dispatcher_requests_total"], "class", "worker"), 1.0)
-		require.GreaterOrEqual(t, value(families["slipway_dispatcher_requests_total"], "class", "unknown"), 1.0)
-		require.GreaterOrEqual(t, value(families["slipway_worker_start_duration_seconds"], "result", "ok"), 1.0)
-		require.GreaterOrEqual(t, value(families["slipway_api_requests_total"], "operation", "deploy"), 1.0)
 		require.Equal(t, 1.0, value(families["slipway_database_up"], "", ""))
 	})
 
 	t.Run("one trace has the request, its workflow, its steps and their SQL", func(t *testing.T) {
-		var trace []tracingtest.Span
-		s.wait(30*time.Second, "the trace of the deployment", func() bool {
-			trace = traceOf(receiver.Spans(), "POST deploy")
-			return has(trace, "RunActivity:cleanup") && has(trace, "RunWorkflow:Deployment")
-		})
-		for name, service := range map[string]string{
+		services := map[string]string{
 			"POST deploy": "slipway-api", "StartWorkflow:Deployment": "slipway-api", "RunWorkflow:Deployment": "slipway-worker",
 			"RunActivity:validate": "slipway-worker", "RunActivity:sync": "slipway-worker", "RunActivity:sandbox": "slipway-worker",
 			"RunActivity:build": "slipway-worker", "RunActivity:deploy": "slipway-worker", "RunActivity:cleanup": "slipway-worker",
-		} {
+		}
+		trace := s.awaitTrace(receiver, "POST deploy", slices.Collect(maps.Keys(services))...)
+		for name, service := range services {
 			require.Equal(t, service, find(t, trace, name).Service, name)
 		}
 		for _, parent := range []string{"POST deploy", "RunActivity:validate", "RunActivity:deploy"} {
 			require.True(t, asksSQL(trace, find(t, trace, parent).ID), "%s has no statement below it", parent)
 		}
-		ids := map[string]bool{}
 		for _, span := range trace {
-			ids[span.ID] = true
-		}
-		roots := 0
-		for _, span := range trace {
-			if !ids[span.Parent] {
-				roots++
-			}
 			require.NotContains(t, strings.Join(values(span.Attributes), " "), s.Token)
 		}
-		require.Equal(t, 1, roots, "every span but the first has its parent in the trace")
+		require.Equal(t, 1, roots(trace), "every span but the first has its parent in the trace")
 	})
 
 	t.Run("a visitor's request is traced into the worker", func(t *testing.T) {
-		var trace []tracingtest.Span
-		s.wait(30*time.Second, "the trace of the visitor", func() bool {
-			trace = traceOf(receiver.Spans(), "worker request")
-			return len(trace) >= 3
-		})
+		trace := s.awaitTrace(receiver, "worker request", "open worker", "ask worker")
 		root := find(t, trace, "worker request")
 		require.Equal(t, "slipway-dispatcher", root.Service)
 		for _, name := range []string{"open worker", "ask worker"} {
@@ -192,6 +197,32 @@ func traceOf(spans []tracingtest.Span, name string) (trace []tracingtest.Span) {
 		}
 	}
 	return trace
+}
+
+// awaitTrace is traceOf once it has all of these, and is whole: each process sends
+// what it has in its own time, and a span only when it has ended, after those below it.
+func (s *system) awaitTrace(receiver *tracingtest.Receiver, name string, names ...string) (trace []tracingtest.Span) {
+	s.t.Helper()
+	s.wait(patience, "the trace of "+name, func() bool {
+		trace = traceOf(receiver.Spans(), name)
+		lacks := func(name string) bool { return !has(trace, name) }
+		return !slices.ContainsFunc(names, lacks) && roots(trace) == 1
+	})
+	return trace
+}
+
+// roots counts the spans whose parent is not in the trace.
+func roots(trace []tracingtest.Span) (n int) {
+	ids := map[string]bool{}
+	for _, span := range trace {
+		ids[span.ID] = true
+	}
+	for _, span := range trace {
+		if !ids[span.Parent] {
+			n++
+		}
+	}
+	return n
 }
 
 func has(trace []tracingtest.Span, name string) bool {

@@ -14,6 +14,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -22,6 +23,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/slipwayhq/slipway/certs/pebbletest"
 	"github.com/slipwayhq/slipway/dev/temporal"
 	"github.com/slipwayhq/slipway/models"
 )
@@ -109,8 +111,12 @@ func (s *system) start() {
 	s.t.Helper()
 	_ = os.Remove(filepath.Join(s.dir, "credentials.json"))
 	s.cmd = exec.Command(slipwayBinary(), "dev", "--no-example")
-	s.cmd.Env = append(os.Environ(), "SLIPWAY_DATA_DIR="+s.dir, "SLIPWAY_API_PORT=0", "SLIPWAY_DISPATCHER_PORT=0",
-		"SLIPWAY_TEMPORAL_PORT=0", "SLIPWAY_TEMPORAL_UI_PORT=0", "SLIPWAY_POSTGRES_PORT=0", "SLIPWAY_RECONCILE_EVERY=1s", "SLIPWAY_METRICS_ADDR=127.0.0.1:0")
+	s.cmd.Env = append(os.Environ(), "SLIPWAY_DATA_DIR="+s.dir, "SLIPWAY_RECONCILE_EVERY=1s", "SLIPWAY_METRICS_ADDR=127.0.0.1:0")
+	// A free port that the system chose for itself it could lose again while it starts,
+	// to any of its parts.
+	for _, part := range []string{"API", "DISPATCHER", "TEMPORAL", "TEMPORAL_UI", "POSTGRES"} {
+		s.cmd.Env = append(s.cmd.Env, "SLIPWAY_"+part+"_PORT="+freePort(s.t))
+	}
 	// All of a test comes from one address, faster than anybody.
 	s.cmd.Env = append(s.cmd.Env, "SLIPWAY_RATE_ADDRESS=0", "SLIPWAY_RATE_STATUS=0", "SLIPWAY_RATE_TOKEN=0", "SLIPWAY_RATE_DEPLOY=0")
 	s.cmd.Env = append(s.cmd.Env, s.env...)
@@ -147,8 +153,8 @@ func (s *system) stop() {
 	_ = s.cmd.Process.Signal(syscall.SIGTERM)
 	select {
 	case <-s.done:
-	case <-time.After(time.Minute):
-		s.t.Error("slipway dev did not stop within a minute")
+	case <-time.After(patience):
+		s.t.Errorf("slipway dev did not stop within %s", patience)
 		_ = s.cmd.Process.Kill()
 		<-s.done
 	}
@@ -162,6 +168,17 @@ func (s *system) kill() {
 	<-s.done
 	s.cmd = nil
 }
+
+// freePort is one that stays free until it is used.
+func freePort(t *testing.T) string {
+	t.Helper()
+	return strconv.Itoa(pebbletest.FreePort(t))
+}
+
+// patience is how long tests wait for what takes milliseconds, or seconds where
+// something is built or started. It says nothing of how fast that is: it ends the wait
+// for what never comes, and leaves time to a machine that does much else.
+const patience = 2 * time.Minute
 
 // wait polls a condition.
 func (s *system) wait(limit time.Duration, what string, ok func() bool) {
@@ -184,7 +201,7 @@ func (s *system) call(method, path string, in, out any) (int, string) {
 		require.NoError(s.t, err)
 		body = bytes.NewReader(data)
 	}
-	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	req, err := http.NewRequestWithContext(ctx, method, s.APIURL+path, body)
 	require.NoError(s.t, err)

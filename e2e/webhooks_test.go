@@ -127,16 +127,19 @@ func tellsWebhooks(s *system, _ []string) {
 	st := s.succeed(id)
 	// The first message was refused; it comes again some five seconds later.
 	var log []delivery
-	s.wait(2*time.Minute, "every delivery to arrive", func() bool {
+	s.wait(patience, "every delivery to arrive", func() bool {
 		log = s.deliveries(hook.ID)
-		ended := false
+		ended, cleaned := false, false
 		for _, d := range log {
 			if d.Status != "succeeded" {
 				return false
 			}
-			ended = ended || d.Event == "deployment.succeeded"
+			var e event
+			decode(s.t, string(d.Payload), &e)
+			ended = ended || e.Type == "deployment.succeeded"
+			cleaned = cleaned || e.Data.Step == string(models.StepCleanup) && e.Data.StepStatus == string(models.StepCompleted)
 		}
-		return ended
+		return ended && cleaned
 	})
 
 	came := map[string][]message{}
@@ -195,13 +198,13 @@ func (s *system) redelivers(hook, secret string, d delivery, received *receiver)
 	before := len(received.messages())
 	_, stderr, err := s.slipway("webhooks", "redeliver", hook, d.ID)
 	require.NoError(s.t, err, stderr)
-	s.wait(time.Minute, "the message once more", func() bool { return len(received.messages()) > before })
+	s.wait(patience, "the message once more", func() bool { return len(received.messages()) > before })
 	again := received.messages()[before]
 	require.Equal(s.t, d.EventID, again.id, "the same event")
 	require.JSONEq(s.t, string(d.Payload), string(again.body))
 	require.True(s.t, again.signedWith(s, rotated.Secret), "signed with the new secret")
 	require.True(s.t, again.signedWith(s, secret), "and, for a day, with the one before")
-	s.wait(time.Minute, "the log to tell of it", func() bool {
+	s.wait(patience, "the log to tell of it", func() bool {
 		var now delivery
 		s.must(http.MethodGet, "/webhooks/"+hook+"/deliveries/"+d.ID, nil, &now)
 		return now.Status == "succeeded" && now.Attempts == d.Attempts+1 && len(now.AttemptLog) == now.Attempts
