@@ -5,7 +5,6 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
-	"time"
 
 	"github.com/stretchr/testify/require"
 )
@@ -34,7 +33,7 @@ func (s *system) startRollout(project, release string, steps []int, every string
 	status, body := s.call(http.MethodPost, "/projects/"+project+"/rollouts", map[string]any{"releaseId": release, "steps": steps, "every": every}, nil)
 	require.Equal(s.t, http.StatusCreated, status, body)
 	decode(s.t, body, &r)
-	s.wait(time.Minute, "the first step of the rollout", func() bool { return s.rollout(project, r.ID).Percent == steps[0] })
+	s.wait(patience, "the first step of the rollout", func() bool { return s.rollout(project, r.ID).Percent >= steps[0] })
 	return r
 }
 
@@ -45,7 +44,7 @@ func bucket(n int) []string { return []string{"Cookie", "slipway_bucket=" + strc
 // visitors, and then checks all of them.
 func (s *system) everybodyGets(dispatcher, worker, words string) {
 	s.t.Helper()
-	s.wait(10*time.Second, dispatcher+" to say "+words, func() bool {
+	s.wait(patience, dispatcher+" to say "+words, func() bool {
 		return s.visit(dispatcher, worker, "", bucket(0)...).text() == words && s.visit(dispatcher, worker, "", bucket(99)...).text() == words
 	})
 	for n := range 100 {
@@ -70,9 +69,14 @@ func rollsOut(s *system, dispatchers []string) {
 	}
 
 	const share = 30
+	// The first step of this one lasts until everybody was asked.
+	asked := s.startRollout(project, second, []int{share, 100}, "1h")
+	s.requireShares(project, name, asked, share, dispatchers)
+	s.must(http.MethodPost, "/projects/"+project+"/rollouts/"+asked.ID+"/cancel", nil, nil)
+	s.wait(patience, "the rollout to be canceled", func() bool { return s.rollout(project, asked.ID).Status == "canceled" })
+
 	good := s.startRollout(project, second, []int{share, 100}, "10s")
-	s.requireShares(project, name, good, share, dispatchers)
-	s.wait(2*time.Minute, "the rollout to end", func() bool { return s.rollout(project, good.ID).Status != "running" })
+	s.wait(patience, "the rollout to end", func() bool { return s.rollout(project, good.ID).Status != "running" })
 	require.Equal(s.t, "completed", s.rollout(project, good.ID).Status)
 	for _, dispatcher := range dispatchers {
 		s.everybodyGets(dispatcher, name, "second")
@@ -93,7 +97,7 @@ func rollsOut(s *system, dispatchers []string) {
 
 	var list struct{ Items []rollout }
 	s.must(http.MethodGet, "/projects/"+project+"/rollouts", nil, &list)
-	require.Len(s.t, list.Items, 2)
+	require.Len(s.t, list.Items, 3)
 	require.Equal(s.t, third, list.Items[0].ReleaseID)
 	require.Equal(s.t, "reverted", list.Items[0].Status)
 	require.Contains(s.t, stderr, list.Items[0].Reason)
@@ -102,6 +106,7 @@ func rollsOut(s *system, dispatchers []string) {
 	lines := strings.Split(stdout, "\n")
 	require.Regexp(s.t, list.Items[0].ID+` +`+third+` +reverted`, lines[1])
 	require.Regexp(s.t, good.ID+` +`+second+` +completed +100 %`, lines[2])
+	require.Regexp(s.t, asked.ID+` +`+second+` +canceled`, lines[3])
 }
 
 // requireShares looks at what visitors of both dispatchers get while the second
@@ -109,7 +114,7 @@ func rollsOut(s *system, dispatchers []string) {
 func (s *system) requireShares(project, name string, r rollout, share int, dispatchers []string) {
 	s.t.Helper()
 	for _, dispatcher := range dispatchers {
-		s.wait(10*time.Second, "the share at "+dispatcher, func() bool { return s.visit(dispatcher, name, "", bucket(0)...).text() == "second" })
+		s.wait(patience, "the share at "+dispatcher, func() bool { return s.visit(dispatcher, name, "", bucket(0)...).text() == "second" })
 	}
 	type first struct {
 		address string
@@ -167,7 +172,7 @@ func cancelsRollout(s *system, dispatchers []string) {
 	second := s.preview(project, name, says("second"))
 	r := s.startRollout(project, second, []int{50, 100}, "1h")
 	for _, dispatcher := range dispatchers {
-		s.wait(10*time.Second, "the share at "+dispatcher, func() bool { return s.visit(dispatcher, name, "", bucket(0)...).text() == "second" })
+		s.wait(patience, "the share at "+dispatcher, func() bool { return s.visit(dispatcher, name, "", bucket(0)...).text() == "second" })
 	}
 	_, stderr, err := s.slipway("rollout", "cancel", "--project", project, r.ID)
 	require.NoError(s.t, err, stderr)
@@ -189,7 +194,7 @@ func outlivesPowerCut(s *system, second string) {
 	s.succeed(s.deploy(project, worker(name, says("first"))))
 	release := s.preview(project, name, says("second"))
 	r := s.startRollout(project, release, []int{50, 100}, "10s")
-	s.wait(10*time.Second, "the share at the second dispatcher", func() bool { return s.visit(second, name, "", bucket(0)...).text() == "second" })
+	s.wait(patience, "the share at the second dispatcher", func() bool { return s.visit(second, name, "", bucket(0)...).text() == "second" })
 	require.Equal(s.t, "first", s.visit(second, name, "", bucket(99)...).text())
 	s.kill()
 	for range 20 {
@@ -197,7 +202,7 @@ func outlivesPowerCut(s *system, second string) {
 		require.Equal(s.t, "first", s.visit(second, name, "", bucket(99)...).text())
 	}
 	s.start()
-	s.wait(2*time.Minute, "the rollout to end", func() bool { return s.rollout(project, r.ID).Status != "running" })
+	s.wait(patience, "the rollout to end", func() bool { return s.rollout(project, r.ID).Status != "running" })
 	require.Equal(s.t, "completed", s.rollout(project, r.ID).Status)
 	s.everybodyGets(s.DispatcherURL, name, "second")
 	s.everybodyGets(second, name, "second")
