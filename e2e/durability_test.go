@@ -12,7 +12,6 @@ import (
 	"strings"
 	"syscall"
 	"testing"
-	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/stretchr/testify/require"
@@ -22,7 +21,7 @@ import (
 )
 
 // slowSite is a project that needs a sandbox but no registry: its build takes a
-// few seconds, in which a test can get ready for the step after it.
+// few seconds.
 func slowSite(words string) []initFile {
 	return []initFile{
 		{Path: "package.json", Content: `{"name":"slow","private":true,"scripts":{"build":"node build.js"}}`},
@@ -60,12 +59,19 @@ func (s *system) database() *pgx.Conn {
 // the database is killed or release is called.
 func (s *system) hold(statement string, args ...any) (release func()) {
 	s.t.Helper()
+	_, release = s.holdAs(statement, args...)
+	return release
+}
+
+// holdAs is hold, and gives the number of the database's process that has the lock.
+func (s *system) holdAs(statement string, args ...any) (pid uint32, release func()) {
+	s.t.Helper()
 	conn := s.database()
 	_, err := conn.Exec(context.Background(), "BEGIN")
 	require.NoError(s.t, err)
 	_, err = conn.Exec(context.Background(), statement, args...)
 	require.NoError(s.t, err)
-	return func() { _ = conn.Close(context.Background()) }
+	return conn.PgConn().PID(), func() { _ = conn.Close(context.Background()) }
 }
 
 // deployHeld deploys and has the step validate wait until release is called. The
@@ -73,7 +79,7 @@ func (s *system) hold(statement string, args ...any) (release func()) {
 // it has done that and waits for the organization's quota.
 func (s *system) deployHeld(project string, files []initFile) (id string, release func()) {
 	s.t.Helper()
-	quota := s.hold("SELECT 1 FROM organizations WHERE id = $1 FOR NO KEY UPDATE", s.OrgID)
+	holder, quota := s.holdAs("SELECT 1 FROM organizations WHERE id = $1 FOR NO KEY UPDATE", s.OrgID)
 	defer quota()
 	deployed := make(chan string, 1)
 	go func() {
@@ -82,9 +88,9 @@ func (s *system) deployHeld(project string, files []initFile) (id string, releas
 	}()
 	watch := s.database()
 	defer watch.Close(context.Background())
-	s.wait(30*time.Second, "the gateway to wait for the quota", func() bool {
+	s.wait(patience, "the gateway to wait for the quota", func() bool {
 		var waiting int
-		err := watch.QueryRow(context.Background(), "SELECT count(*) FROM pg_locks WHERE NOT granted").Scan(&waiting)
+		err := watch.QueryRow(context.Background(), "SELECT count(*) FROM pg_stat_activity WHERE $1::int = ANY (pg_blocking_pids(pid))", int32(holder)).Scan(&waiting)
 		return err == nil && waiting > 0
 	})
 	release = s.hold("LOCK TABLE memberships IN ACCESS EXCLUSIVE MODE")
@@ -105,7 +111,7 @@ func (s *system) forgetSlots() {
 
 func (s *system) atStep(id string, step models.Step) models.Status {
 	s.t.Helper()
-	return s.until(id, time.Minute, "the step "+string(step), func(st models.Status) bool {
+	return s.until(id, patience, "the step "+string(step), func(st models.Status) bool {
 		return st.CurrentStep == step && st.Steps.Of(step).Status == models.StepInProgress
 	})
 }
@@ -158,10 +164,13 @@ func TestDurability_killedAtAnyStepADeploymentCompletesAfterRestart(t *testing.T
 			project := s.newProject(worker)
 			// Each step is stopped where it takes a lock of its own. Validate
 			// waits meanwhile, so that none is missed.
-			if step == models.StepSandbox {
+			sandbox := func() {}
+			switch step {
+			case models.StepSandbox, models.StepDeploy, models.StepCleanup:
 				s.forgetSlots()
-				defer s.hold("SELECT pg_advisory_xact_lock(hashtext('slipway.uid_slots'))")()
+				sandbox = s.hold("SELECT pg_advisory_xact_lock(hashtext('slipway.uid_slots'))")
 			}
+			defer func() { sandbox() }()
 			id, validate := s.deployHeld(project, slowSite(worker))
 			defer validate()
 			if step == models.StepSync {
@@ -170,13 +179,17 @@ func TestDurability_killedAtAnyStepADeploymentCompletesAfterRestart(t *testing.T
 			if step != models.StepValidate {
 				validate()
 			}
+			// Earlier steps need these as well, so they are taken while the one
+			// before the build waits.
 			switch step {
 			case models.StepDeploy:
-				s.atStep(id, models.StepBuild)
+				s.atStep(id, models.StepSandbox)
 				defer s.hold("SELECT 1 FROM projects WHERE id = $1 FOR NO KEY UPDATE", project)()
+				sandbox()
 			case models.StepCleanup:
-				s.atStep(id, models.StepBuild)
+				s.atStep(id, models.StepSandbox)
 				defer s.hold("SELECT 1 FROM quota_reservations WHERE deployment_id = $1 FOR NO KEY UPDATE", id)()
+				sandbox()
 			}
 			s.atStep(id, step)
 			s.kill()
@@ -217,7 +230,7 @@ func (s *system) startWorker() *exec.Cmd {
 	dispatcher, err := url.Parse(s.DispatcherURL)
 	require.NoError(s.t, err)
 	cmd.Env = append(os.Environ(), "SLIPWAY_DATA_DIR="+s.dir, "POSTGRES_URL="+s.postgresURL(), "TEMPORAL_ADDRESS="+s.TemporalAddress,
-		"SLIPWAY_RECONCILE_EVERY=1s", "DISPATCH_URL_PORT="+dispatcher.Port())
+		"SLIPWAY_RECONCILE_EVERY=1s", "SLIPWAY_METRICS_ADDR=127.0.0.1:0", "DISPATCH_URL_PORT="+dispatcher.Port())
 	cmd.Stdout, cmd.Stderr = s.log, s.log
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	require.NoError(s.t, cmd.Start())
