@@ -14,6 +14,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -77,16 +78,17 @@ func (s *system) tailing(project string) <-chan models.WorkerLogLine {
 	return lines
 }
 
-// awaitLine waits for a line of a kind that says something.
-func awaitLine(t *testing.T, lines <-chan models.WorkerLogLine, kind, words string) models.WorkerLogLine {
+// awaitLine waits for a line of a kind that says one of these things.
+func awaitLine(t *testing.T, lines <-chan models.WorkerLogLine, kind string, words ...string) models.WorkerLogLine {
 	t.Helper()
-	late := time.After(15 * time.Second)
+	late := time.After(patience)
 	var said []string
 	for {
 		select {
 		case line, ok := <-lines:
 			require.True(t, ok, "the log ended; it said %q", said)
-			if line.Kind == kind && strings.Contains(line.Message, words) {
+			says := func(words string) bool { return strings.Contains(line.Message, words) }
+			if line.Kind == kind && slices.ContainsFunc(words, says) {
 				return line
 			}
 			said = append(said, line.Kind+": "+line.Message)
@@ -106,12 +108,14 @@ type bystander struct {
 func (s *system) watchBystander(worker string) *bystander {
 	b := &bystander{}
 	ctx, end := context.WithCancel(context.Background())
-	client := &http.Client{Transport: &http.Transport{}, Timeout: 10 * time.Second}
+	client := &http.Client{Transport: &http.Transport{}, Timeout: patience}
+	// A start of the system gives it another.
+	address := s.DispatcherURL
 	var asking sync.WaitGroup
 	asking.Go(func() {
 		for ctx.Err() == nil {
 			began := time.Now()
-			if err := ask(client, s.DispatcherURL, worker); err != nil {
+			if err := ask(client, address, worker); err != nil {
 				said := err.Error()
 				b.failed.Add(1)
 				b.first.CompareAndSwap(nil, &said)
@@ -169,7 +173,12 @@ func faultyWorkers() map[string]string {
 	code := map[string]string{
 		"silent": `if (path === "/do") await new Promise((resolve) => setTimeout(resolve, 1e9));`,
 		"spins":  `if (path === "/do") while (true) {}`,
-		"eats":   `if (path === "/do") { const all = []; while (true) all.push(new Array(100000).fill(Math.random())); }`,
+		// It lets its event loop turn, or it might be taken for one that spins.
+		"eats": `if (path === "/do") {
+				for (const all = []; ; await new Promise((turned) => setTimeout(turned))) {
+					for (let i = 0; i < 10; i++) all.push(new Array(100000).fill(Math.random()));
+				}
+			}`,
 		"endless": `if (path === "/count") return new Response(String(globalThis.count));
 			if (path === "/do") {
 				const { readable, writable } = new TransformStream();
@@ -185,7 +194,7 @@ func faultyWorkers() map[string]string {
 				context.waitUntil((async () => {
 					const all = [];
 					let refused = 0;
-					for (let i = 0; i < 50; i++) {
+					for (let i = 0; i < 10; i++) {
 						await Promise.all([...Array(100).keys()].map(async () => {
 							const socket = connect("127.0.0.1:" + path.slice(4));
 							try { await socket.opened; all.push(socket); } catch { refused++; }
@@ -218,15 +227,16 @@ func faultyWorkers() map[string]string {
 
 // TestEdge_faultsStayWithTheirWorker lets workers do everything they should not.
 func TestEdge_faultsStayWithTheirWorker(t *testing.T) {
-	s := boot(t, "EDGE_REQUEST_TIMEOUT=3s", "EDGE_ALLOW_PRIVATE=127.0.0.0/8")
+	s := boot(t, "EDGE_REQUEST_TIMEOUT=8s", "EDGE_ALLOW_PRIVATE=127.0.0.0/8")
 	projects := s.shipsAll(faultyWorkers())
 	fine := s.watchBystander("fine")
 
-	within := func(t *testing.T, limit time.Duration, f func() answer) answer {
+	// ends holds an answer to EDGE_REQUEST_TIMEOUT: by default it would take longer.
+	ends := func(t *testing.T, f func() answer) answer {
 		t.Helper()
 		began := time.Now()
 		got := f()
-		require.Less(t, time.Since(began), limit)
+		require.Less(t, time.Since(began), 90*time.Second)
 		return got
 	}
 	do := func(name string) func() answer {
@@ -234,14 +244,14 @@ func TestEdge_faultsStayWithTheirWorker(t *testing.T) {
 	}
 	recovers := func(t *testing.T, name string) {
 		t.Helper()
-		s.wait(15*time.Second, name+" to answer again", func() bool {
+		s.wait(patience, name+" to answer again", func() bool {
 			return s.ask(name, http.MethodGet, "/", "").StatusCode == http.StatusOK
 		})
 	}
 
 	t.Run("one that does not answer", func(t *testing.T) {
 		fine.unharmed(t, func() {
-			got := within(t, 8*time.Second, do("silent"))
+			got := ends(t, do("silent"))
 			require.Equal(t, http.StatusGatewayTimeout, got.StatusCode, got.text())
 			require.Equal(t, http.StatusOK, s.ask("silent", http.MethodGet, "/", "").StatusCode, "its other requests go on")
 		})
@@ -251,11 +261,11 @@ func TestEdge_faultsStayWithTheirWorker(t *testing.T) {
 		lines := s.tailing(projects["spins"])
 		fine.unharmed(t, func() {
 			began := time.Now()
-			got := within(t, 10*time.Second, do("spins"))
+			got := ends(t, do("spins"))
 			// A busy machine may not let it spin enough before its visitor is told.
 			require.Contains(t, []int{http.StatusBadGateway, http.StatusGatewayTimeout}, got.StatusCode, got.text())
 			answered := time.Since(began)
-			awaitLine(t, lines, models.LogSystem, "it computed for")
+			awaitLine(t, lines, models.LogSystem, "it computed for", "it did not answer anything for")
 			t.Logf("ended after %s, named after %s", answered.Round(time.Millisecond), time.Since(began).Round(time.Millisecond))
 			recovers(t, "spins")
 		})
@@ -264,7 +274,7 @@ func TestEdge_faultsStayWithTheirWorker(t *testing.T) {
 	t.Run("one that eats memory", func(t *testing.T) {
 		lines := s.tailing(projects["eats"])
 		fine.unharmed(t, func() {
-			got := within(t, 15*time.Second, do("eats"))
+			got := ends(t, do("eats"))
 			require.Contains(t, []int{http.StatusBadGateway, http.StatusGatewayTimeout}, got.StatusCode, got.text())
 			awaitLine(t, lines, models.LogSystem, "JavaScript heap")
 			recovers(t, "eats")
@@ -285,7 +295,7 @@ func TestEdge_faultsStayWithTheirWorker(t *testing.T) {
 				}
 			}
 			last, same := "", 0
-			s.wait(10*time.Second, "it to write no more", func() bool {
+			s.wait(patience, "it to write no more", func() bool {
 				count := s.ask("endless", http.MethodGet, "/count", "").text()
 				if same++; count != last {
 					last, same = count, 0
@@ -302,9 +312,9 @@ func TestEdge_faultsStayWithTheirWorker(t *testing.T) {
 			var said struct{ Opened, Refused int }
 			s.ask("leaks", http.MethodGet, "/do/"+server.port(), "").json(t, &said)
 			t.Logf("%d sockets opened, %d refused", said.Opened, said.Refused)
-			require.Equal(t, 5000, said.Opened+said.Refused)
-			require.Greater(t, said.Refused, 2500)
-			require.LessOrEqual(t, server.open.Load(), int64(2500))
+			require.Equal(t, 1000, said.Opened+said.Refused)
+			require.Greater(t, said.Refused, 500)
+			require.LessOrEqual(t, server.open.Load(), int64(500))
 			awaitLine(t, lines, models.LogSystem, "are being refused")
 			require.Equal(t, http.StatusOK, s.ask("leaks", http.MethodGet, "/", "").StatusCode)
 		})
@@ -328,7 +338,7 @@ func TestEdge_faultsStayWithTheirWorker(t *testing.T) {
 	t.Run("secrets are masked in what it says", func(t *testing.T) {
 		const key = "s3cr3t-\"quoted\"-value"
 		s.succeed(s.setVariable(projects["talks"], "KEY", key, true))
-		s.wait(10*time.Second, "the secret to be used", func() bool {
+		s.wait(patience, "the secret to be used", func() bool {
 			s.ask("talks", http.MethodGet, "/do", "")
 			_, said := s.call(http.MethodGet, "/projects/"+projects["talks"]+"/logs/stream?follow=false", nil, nil)
 			return strings.Contains(said, "the key is [KEY]")
@@ -347,7 +357,7 @@ func TestEdge_faultsStayWithTheirWorker(t *testing.T) {
 		s.kill()
 		fine.first.Store(nil)
 		s.start()
-		require.Equal(t, "fine\n", s.ask("fine", http.MethodGet, "/", "").text())
+		s.seen("fine", "/", "fine")
 		for pid, started := range before {
 			require.NotEqual(t, started, startTime(pid), "process %d of before runs on", pid)
 		}
@@ -364,7 +374,7 @@ func TestEdge_faultsStayWithTheirWorker(t *testing.T) {
 		t.Run("a release without its code is nobody else's trouble", func(t *testing.T) {
 			lines := s.tailing(projects["takes"])
 			for range 3 {
-				got := within(t, 10*time.Second, func() answer { return s.ask("takes", http.MethodGet, "/", "") })
+				got := ends(t, func() answer { return s.ask("takes", http.MethodGet, "/", "") })
 				require.GreaterOrEqual(t, got.StatusCode, 500, got.text())
 				require.NotContains(t, got.text(), missing, "digests are not for visitors")
 			}
@@ -422,7 +432,7 @@ func (s *system) upload(worker, path string, size int64) answer {
 	require.NoError(s.t, err)
 	request.Host, request.ContentLength = worker+".localhost", size
 	request.Header.Set("Expect", "100-continue")
-	response, err := (&http.Transport{DisableKeepAlives: true, ExpectContinueTimeout: 10 * time.Second}).RoundTrip(request)
+	response, err := (&http.Transport{DisableKeepAlives: true, ExpectContinueTimeout: patience}).RoundTrip(request)
 	require.NoError(s.t, err)
 	defer response.Body.Close()
 	content, err := io.ReadAll(response.Body)
