@@ -23,9 +23,11 @@ func TestDashboard_showsEverythingLive(t *testing.T) {
 	control := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
 		switch r.URL.Path {
 		case "/break":
-			storage.armed.Store(true)
+			storage.arm(true)
+		case "/fail":
+			storage.fail()
 		case "/mend":
-			storage.broken.Store(false)
+			storage.mend()
 		}
 	}))
 	t.Cleanup(control.Close)

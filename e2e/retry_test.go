@@ -13,9 +13,8 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
-	"sync/atomic"
+	"sync"
 	"testing"
-	"time"
 
 	"github.com/stretchr/testify/require"
 	"go.temporal.io/api/workflowservice/v1"
@@ -29,24 +28,79 @@ import (
 // through any more as soon as a build has stored the list of its output: the
 // next thing a deployment does is deploy.
 type fragileStorage struct {
-	armed, broken atomic.Bool
-	next          http.Handler
+	next http.Handler
+
+	mu            sync.Mutex
+	armed, broken bool
+	// stalled has what comes while it is broken wait until it is closed; nil
+	// refuses at once.
+	stalled chan struct{}
+}
+
+// arm has it break; with stalls, it only keeps everybody waiting until fail.
+func (f *fragileStorage) arm(stalls bool) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.armed = true
+	if stalls {
+		f.stalled = make(chan struct{})
+	}
+}
+
+// fail ends the waiting.
+func (f *fragileStorage) fail() {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.stalled != nil {
+		close(f.stalled)
+		f.stalled = nil
+	}
+}
+
+// mend lets everything through, what has waited too.
+func (f *fragileStorage) mend() {
+	f.mu.Lock()
+	f.armed, f.broken = false, false
+	f.mu.Unlock()
+	f.fail()
+}
+
+// refuses waits while it stalls, and says whether it is broken then.
+func (f *fragileStorage) refuses(ctx context.Context) bool {
+	f.mu.Lock()
+	broken, stalled := f.broken, f.stalled
+	f.mu.Unlock()
+	if !broken || stalled == nil {
+		return broken
+	}
+	select {
+	case <-stalled:
+	case <-ctx.Done():
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.broken
 }
 
 func (f *fragileStorage) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	if f.broken.Load() {
-		http.Error(w, "broken on purpose", http.StatusServiceUnavailable)
-		return
-	}
 	body, err := io.ReadAll(r.Body)
 	if err != nil {
 		http.Error(w, err.Error(), http.StatusBadRequest)
 		return
 	}
+	if f.refuses(r.Context()) {
+		http.Error(w, "broken on purpose", http.StatusServiceUnavailable)
+		return
+	}
 	r.Body = io.NopCloser(bytes.NewReader(body))
 	f.next.ServeHTTP(w, r)
-	if r.Method == http.MethodPut && bytes.Contains(body, []byte(`"serve":{`)) && f.armed.CompareAndSwap(true, false) {
-		f.broken.Store(true)
+	if r.Method != http.MethodPut || !bytes.Contains(body, []byte(`"serve":{`)) {
+		return
+	}
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.armed {
+		f.armed, f.broken = false, true
 	}
 }
 
@@ -67,7 +121,10 @@ func newFragileStorage(t *testing.T) (*fragileStorage, []string) {
 	}}
 	f := &fragileStorage{next: proxy}
 	front := httptest.NewServer(f)
-	t.Cleanup(front.Close)
+	t.Cleanup(func() {
+		f.fail()
+		front.Close()
+	})
 	env := server.Env()
 	for i, setting := range env {
 		if strings.HasPrefix(setting, "S3_ENDPOINT=") {
@@ -109,7 +166,7 @@ func TestRetry_resumesAtTheFailedStepHoweverItIsSent(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			s.t = t
 			project := s.newProject("retry-" + name)
-			storage.armed.Store(true)
+			storage.arm(false)
 			id := s.deploy(project, slowSite(name))
 			parked := s.finish(id)
 			require.Equal(t, models.OutcomeDeadLetter, parked.Outcome, parked.Error)
@@ -119,7 +176,7 @@ func TestRetry_resumesAtTheFailedStepHoweverItIsSent(t *testing.T) {
 			s.requireDeadLetter(id)
 
 			// Not parked yet is one thing, not mended is another: it parks again.
-			storage.broken.Store(false)
+			storage.mend()
 			retry(id)
 			st := s.succeed(id)
 			require.Equal(t, 1, st.Retries)
@@ -143,10 +200,10 @@ func (s *system) requireDeadLetter(id string) {
 	c, err := client.Dial(client.Options{HostPort: s.TemporalAddress, Logger: quiet{}})
 	require.NoError(s.t, err)
 	defer c.Close()
-	s.wait(20*time.Second, "the search attribute", func() bool {
+	s.wait(patience, "the search attribute", func() bool {
 		answer, err := c.ListWorkflow(context.Background(), &workflowservice.ListWorkflowExecutionsRequest{
 			Namespace: "default", Query: fmt.Sprintf(`DeploymentStatus = "dead_letter" AND CurrentStep = "deploy" AND WorkflowId = "%s"`, id)})
-		require.NoError(s.t, err)
-		return len(answer.GetExecutions()) == 1
+		// The first queries may come before the attributes are known.
+		return err == nil && len(answer.GetExecutions()) == 1
 	})
 }

@@ -43,6 +43,12 @@ function prepare(context) {
   return context.route(challenges + "/**", (route) => route.fulfill({ contentType: "text/javascript", body: script }));
 }
 
+// settled waits until the whole form is there. What comes last, when it is known what
+// this installation offers, moves what was there: a click meanwhile may miss.
+async function settled(page) {
+  await page.getByRole("button", { name: "I am a robot" }).waitFor();
+}
+
 // signIn fills the form in that is shown.
 async function signIn(page, { email, password }, answer = "I am a person") {
   await page.getByLabel("E-mail").fill(email);
@@ -83,7 +89,7 @@ async function challenged(s) {
   const { page } = s;
   await s.goto("/sign-in");
   const submit = page.getByRole("button", { name: "Sign in", exact: true });
-  await page.getByRole("button", { name: "I am a person" }).waitFor();
+  await settled(page);
   assert.equal(await page.locator(".challenge").getAttribute("data-sitekey"), "the-site-key");
   assert(await submit.isDisabled(), "one can sign in without an answer to the challenge");
   await looksRight(s, page, "sign-in");
@@ -142,6 +148,7 @@ async function choosesANewPassword(s) {
 
   await s.goto("/sign-in");
   const ask = async (address) => {
+    await settled(page);
     await page.getByRole("link", { name: "Forgot the password?" }).click();
     await s.heading("Forgot the password").waitFor();
     await page.getByLabel("E-mail").fill(address);
@@ -163,8 +170,9 @@ async function choosesANewPassword(s) {
   await page.getByLabel("New password").fill(again.password);
   // Whoever was signed in elsewhere no longer is, which that page may find out by itself.
   await s.tolerating(/401/, async () => {
-    await page.getByRole("button", { name: "Change the password" }).click();
-    await page.getByText("The password is changed. Sign in with it.").waitFor();
+    // It goes away by itself after a few seconds.
+    const told = page.getByText("The password is changed. Sign in with it.").waitFor();
+    await Promise.all([told, page.getByRole("button", { name: "Change the password" }).click()]);
     await s.heading("Sign in").waitFor();
     await s.goto("/usage", elsewhere.page);
     await s.heading("Sign in", elsewhere.page).waitFor();
@@ -183,9 +191,11 @@ async function choosesANewPassword(s) {
 
 async function comesFromGitHub(s) {
   const { page, leave } = await stranger(s, "/sign-in?next=%2Fusage");
+  await settled(page);
   await page.getByRole("button", { name: "Go on with GitHub" }).click();
   await page.getByRole("link", { name: "Cancel" }).click();
   await page.getByRole("alert").getByText("GitHub was told not to").waitFor();
+  await settled(page);
   await page.getByRole("button", { name: "Go on with GitHub" }).click();
   await page.getByRole("link", { name: "Authorize" }).click();
   await s.heading("Usage", page).waitFor();

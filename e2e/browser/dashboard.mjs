@@ -5,7 +5,8 @@
 //
 //   node dashboard.mjs <chromium> <API URL> <control URL> <folder of mails> <work folder> [folder for screenshots]
 //
-// POST <control URL>/break has the storage fail after the next build, /mend ends that.
+// POST <control URL>/break has the storage stall after the next build, /fail then fail,
+// /mend ends either.
 import assert from "node:assert/strict";
 import { readdir, readFile } from "node:fs/promises";
 import { join } from "node:path";

@@ -17,9 +17,12 @@ export async function firstDeployment(s) {
   await page.getByRole("link", { name: "Shop", exact: true }).click();
   await page.getByText("Drop the project's folder here to put it live").waitFor();
   await s.shot("first");
+  // It cannot end before it was seen to be under way.
+  await control(s, "break");
   await dropFolder(page, await folderOf(s, "v1", site("one")));
   await s.heading(/Deployment #1/).waitFor();
   await page.locator(".step[data-state=in_progress]").first().waitFor();
+  await control(s, "mend");
   await page.getByRole("log").getByText("built one").waitFor();
   await s.shot("deploying");
   await s.badge("Live").waitFor();
@@ -112,20 +115,28 @@ export async function deadLetters(s) {
   await s.beside("Usage");
   const used = async () => Number(await page.locator("[data-resource=deployments] strong").innerText());
   const before = await used();
-  await fetch(s.control + "/break", { method: "POST" });
+  await control(s, "break");
   const { deploymentId } = await s.deploy(shop, { "index.html": "<h1>Shop three</h1>" });
   await page.locator("[data-resource=deployments] strong", { hasText: String(before + 1) }).waitFor();
   await s.beside("Dead letters");
+  // Nor is it while the storage only keeps it waiting.
   await page.getByText("Nothing is parked").waitFor();
+  await control(s, "fail");
   const row = page.locator(`[data-deployment=${deploymentId}]`);
   await row.waitFor({ timeout: patience });
   await s.shot("dead-letters");
-  await fetch(s.control + "/mend", { method: "POST" });
+  await control(s, "mend");
   await row.getByRole("button", { name: "Retry" }).click();
   await row.waitFor({ state: "detached" });
   await page.getByText("Nothing is parked").waitFor();
   await answers(shop, "Shop three");
   s.note("retried a dead letter");
+}
+
+// control changes how the storage behaves.
+async function control(s, how) {
+  const answer = await fetch(`${s.control}/${how}`, { method: "POST" });
+  assert(answer.ok, `${how}: ${answer.status}`);
 }
 
 // site is a project whose build says what a log must not turn into markup.
@@ -168,8 +179,7 @@ async function dropFolder(page, folder) {
 }
 
 async function answers(project, text) {
-  const until = Date.now() + patience;
-  for (;;) {
+  for (const until = Date.now() + patience; ; await new Promise((soon) => setTimeout(soon, 50))) {
     const said = await visit(project.url);
     if (said.includes(text)) return;
     assert(Date.now() < until, `${project.url} says ${said}`);

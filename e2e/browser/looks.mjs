@@ -28,12 +28,16 @@ export async function offline(s) {
   const { page, browser } = s;
   await s.tab("Variables");
   await page.getByRole("row", { name: /GREETING/ }).waitFor();
+  const { items } = await s.call("GET", "/projects?limit=100");
+  const project = items.find((p) => p.workerName === "panel-shop");
+  const change = (name) => s.call("PATCH", `/projects/${project.id}/variables`, { set: [{ name, value: "seen" }], deploy: false });
+  // Once this one is seen the page is connected, and has taken what comes at first.
+  await change("EARLY");
+  await page.getByRole("row", { name: /EARLY.*seen/ }).waitFor();
   await s.tolerating(/ERR_INTERNET_DISCONNECTED|Failed to fetch|network error/i, async () => {
     await browser.setOffline(true);
     // A connection that is open already stays so in this kind of offline.
-    const { items } = await s.call("GET", "/projects?limit=100");
-    const project = items.find((p) => p.workerName === "panel-shop");
-    await s.call("PATCH", `/projects/${project.id}/variables`, { set: [{ name: "LATE", value: "seen" }], deploy: false });
+    await change("LATE");
     await page.getByText("Slipway cannot be reached").first().waitFor();
     await browser.setOffline(false);
     await page.getByRole("alert").getByRole("button", { name: "Try again" }).click();

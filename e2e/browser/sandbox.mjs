@@ -108,7 +108,7 @@ function watch(page) {
 // requestsOf waits for so many requests and says with which of the session's
 // cookies each was sent.
 async function requestsOf(page, asked, least) {
-  for (const until = Date.now() + 20_000; asked.length < least && Date.now() < until; ) await page.waitForEvent("request", { timeout: 1_000 }).catch(() => {});
+  for (const until = Date.now() + 60_000; asked.length < least && Date.now() < until; ) await page.waitForEvent("request", { timeout: 1_000 }).catch(() => {});
   assert(asked.length >= least, `only ${asked.map((request) => request.url())} were asked for`);
   return Promise.all(asked.map(async (request) => {
     const { cookie = "" } = await request.allHeaders();

@@ -47,6 +47,7 @@ async function visit(name, url, look, viewport) {
   const answer = await page.goto(url, { waitUntil: "load" });
   assert.equal(answer.status(), 200, `${name}: ${url}`);
   try {
+    await page.waitForLoadState("networkidle");
     await look(page);
     await page.waitForLoadState("networkidle");
   } finally {
@@ -91,11 +92,13 @@ function isOwn(address) {
 async function clickCounter(page) {
   await page.getByRole("heading", { level: 1 }).waitFor();
   const counter = page.getByRole("button", { name: /count is/i });
-  assert.match(await counter.innerText(), /count is 0/i);
+  await counter.filter({ hasText: /count is 0/i }).waitFor();
   await counter.click();
   await counter.click();
-  assert.match(await counter.innerText(), /count is 2/i);
+  await counter.filter({ hasText: /count is 2/i }).waitFor();
   for (const image of await page.locator("img").all()) {
+    // It waits for the image, and is refused when there is none.
+    await image.evaluate((img) => img.decode());
     assert(await image.evaluate((img) => img.complete && img.naturalWidth > 0), "an image did not load");
   }
 }
@@ -118,7 +121,10 @@ async function proveTheWatch() {
   const page = await browser.newPage();
   const seen = await watch(page);
   await page.goto(site);
+  // The console says it in its own time.
+  const complaint = page.waitForEvent("console", (message) => message.type() === "error");
   await page.evaluate(() => fetch("http://outside.example/").catch(() => {}));
+  await complaint;
   assert.deepEqual(seen.outside, ["http://outside.example/"], "a request to another machine was not noticed");
   assert(seen.errors.length > 0, "an error on the console was not noticed");
   await page.close();
