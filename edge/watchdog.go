@@ -16,6 +16,10 @@ const (
 	// suspectCPU is the part of a processor from which a worker must show that its
 	// event loop turns.
 	suspectCPU = 0.2
+	// suspectTime is how much a worker may compute until it must show so again,
+	// however small its part: on a machine full of workers that spin, each of them
+	// has a small one.
+	suspectTime = 200 * time.Millisecond
 	// suspectAfter is how long a worker's event loop may stand still before the
 	// worker has to give way to others.
 	suspectAfter = 50 * time.Millisecond
@@ -32,6 +36,8 @@ type watch struct {
 	probing chan struct{}
 	// busy says that it computed when last looked at.
 	busy bool
+	// shown is what it had computed when it was last asked for a sign.
+	shown time.Duration
 }
 
 func (h *Host) watchWorkers(ctx context.Context, all bool) {
@@ -65,7 +71,7 @@ func (h *Host) watchWorker(ctx context.Context, w *worker, now time.Time) {
 	w.watch.seen, w.watch.cpu = now, usage.CPU
 	w.watch.busy = !first && used.Seconds() >= suspectCPU*elapsed.Seconds()
 	// StartTimeout bounds what it computes before it is ready.
-	if !w.watch.busy || !w.ready() {
+	if !w.watch.busy && usage.CPU-w.watch.shown < suspectTime || !w.ready() {
 		return
 	}
 	if w.watch.probing != nil {
@@ -76,7 +82,7 @@ func (h *Host) watchWorker(ctx context.Context, w *worker, now time.Time) {
 		}
 	}
 	probing := make(chan struct{})
-	w.watch.probing = probing
+	w.watch.probing, w.watch.shown = probing, usage.CPU
 	h.tasks.Go(func() {
 		defer close(probing)
 		h.probe(ctx, w)
