@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -86,13 +87,18 @@ func TestSmoke_failsWhereNoAnswerComes(t *testing.T) {
 	err := w.Smoke(t.Context(), silent)
 	assert.Equal(t, models.CodeWorkerStart, models.CodeOf(err))
 	assert.Contains(t, models.MessageOf(err), "did not answer its first request within 1s")
-	eats := w.deploy("eats", `export default { fetch() { const all = []; while (true) all.push(new Array(100000).fill(Math.random())); } }`)
-	err = w.Smoke(t.Context(), eats)
-	assert.Equal(t, models.CodeWorkerStart, models.CodeOf(err))
-	assert.Contains(t, models.MessageOf(err), "JavaScript heap")
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	assert.ErrorIs(t, w.Smoke(ctx, silent), context.Canceled)
+}
+
+func TestSmoke_saysWhatEndedTheWorker(t *testing.T) {
+	// A small heap, so that it is full before the first answer is given up.
+	w := newWorld(t, func(o *Options) { o.Limits.WorkerHeapBytes = 64 << 20 })
+	eats := w.deploy("eats", `export default { fetch() { const all = []; while (true) all.push(new Array(100000).fill(Math.random())); } }`)
+	err := w.Smoke(t.Context(), eats)
+	assert.Equal(t, models.CodeWorkerStart, models.CodeOf(err))
+	assert.Contains(t, models.MessageOf(err), "JavaScript heap")
 }
 
 func TestWatchdog_endsASpinningWorkerAloneAndNamesIt(t *testing.T) {
@@ -108,23 +114,37 @@ func TestWatchdog_endsASpinningWorkerAloneAndNamesIt(t *testing.T) {
 	got := w.get(spins, "/")
 	t.Logf("ended after %s: %v", time.Since(began), got.err)
 	assert.Equal(t, models.CodeWorkerCrashed, models.CodeOf(got.err))
-	assert.Contains(t, models.MessageOf(got.err), "without answering")
-	w.awaitLine(spins, models.LogSystem, "worker ended: it computed for")
-	assert.Equal(t, "exceededCpu", w.awaitLine(spins, models.LogRequest, "").Outcome)
+	// Where others keep the processors from it, it is ended for its silence.
+	ended := func() (computed, silent int) {
+		for _, line := range w.lines.of(spins.ID) {
+			switch {
+			case line.Kind != models.LogSystem:
+			case strings.HasPrefix(line.Message, "worker ended: it computed for"):
+				computed++
+			case strings.HasPrefix(line.Message, "worker ended: it did not answer"):
+				silent++
+			}
+		}
+		return computed, silent
+	}
+	awaitEnds := func(n int) (computed, silent int) {
+		w.eventually(func() bool { computed, silent = ended(); return computed+silent == n }, func() string { return w.logOf(spins) })
+		return computed, silent
+	}
+	computed, _ := awaitEnds(1)
+	says, outcome := "did not answer anything", "unknown"
+	if computed == 1 {
+		says, outcome = "without answering", "exceededCpu"
+	}
+	assert.Contains(t, models.MessageOf(got.err), says)
+	assert.Equal(t, outcome, w.awaitLine(spins, models.LogRequest, "").Outcome)
 	w.expect(fine, "/", "hello 2")
-	assert.EqualValues(t, 1, w.Status().Counts.CPU)
+	assert.EqualValues(t, computed, w.Status().Counts.CPU)
 
 	// Without any lease.
 	w.expect(spins, "/later", "ok")
-	w.eventually(func() bool {
-		ended := 0
-		for _, line := range w.lines.of(spins.ID) {
-			if line.Kind == models.LogSystem && strings.HasPrefix(line.Message, "worker ended: it computed for") || strings.HasPrefix(line.Message, "worker ended: it did not answer") {
-				ended++
-			}
-		}
-		return ended == 2
-	}, func() string { return w.logOf(spins) })
+	computed, _ = awaitEnds(2)
+	assert.EqualValues(t, computed, w.Status().Counts.CPU)
 	assert.EqualValues(t, 3, w.Status().Counts.Starts)
 }
 
@@ -160,20 +180,33 @@ func TestWorker_thatEatsMemoryEndsAloneAndIsNamed(t *testing.T) {
 }
 
 func TestFault_waitsLongerAfterEachCrash(t *testing.T) {
-	w := newWorld(t)
+	// The clock can be stopped, so that the wait is not over before the test looks.
+	var stopped atomic.Pointer[time.Time]
+	w := newWorld(t, func(o *Options) {
+		o.Now = func() time.Time {
+			if at := stopped.Load(); at != nil {
+				return *at
+			}
+			return time.Now()
+		}
+	})
 	r := w.deploy("r1", hello)
 	crash := func() {
-		w.expect(r, "/", "hello 1")
 		running, _ := w.running.Load(r.ID)
 		require.NoError(t, running.(*worker).service.Kill())
 		<-running.(*worker).done
 	}
+	w.expect(r, "/", "hello 1")
 	crash()
-	crash() // The first is followed by a start at once.
+	w.expect(r, "/", "hello 1") // The first is followed by a start at once.
+	now := time.Now()
+	stopped.Store(&now)
+	crash()
 	err := w.get(r, "/").err
 	assert.Equal(t, models.CodeWorkerBusy, models.CodeOf(err))
 	assert.Contains(t, models.MessageOf(err), "ended 2 times in a row")
 	assert.Equal(t, time.Second, RetryAfter(err))
+	stopped.Store(nil)
 	w.eventually(func() bool { return w.get(r, "/").err == nil }, func() string { return w.logOf(r) })
 	w.awaitLine(r, models.LogSystem, "its process ended by itself with code 137")
 }

@@ -24,6 +24,7 @@ import (
 	"github.com/slipwayhq/slipway/sandbox"
 	"github.com/slipwayhq/slipway/sandbox/oci"
 	"github.com/slipwayhq/slipway/toolchain"
+	"github.com/slipwayhq/slipway/tools/leaks"
 	"github.com/slipwayhq/slipway/upstream"
 )
 
@@ -162,9 +163,9 @@ func (assetFiles) Assets(_ context.Context, r Release) (http.Handler, error) {
 
 func testLimits() config.Edge {
 	return config.Edge{
-		IdleTimeout: time.Minute, MaxWorkers: 20, MemoryBytes: 4 << 30,
+		IdleTimeout: time.Hour, MaxWorkers: 20, MemoryBytes: 4 << 30,
 		WorkerHeapBytes: 128 << 20, WorkerMemoryBytes: 256 << 20, WorkerCPUs: 1, WorkerRequests: 200,
-		RequestTimeout: 20 * time.Second, CPUTimeout: 1500 * time.Millisecond, StartTimeout: 15 * time.Second,
+		RequestTimeout: patience, CPUTimeout: 1500 * time.Millisecond, StartTimeout: patience,
 		DrainTimeout: 5 * time.Second,
 	}
 }
@@ -180,7 +181,7 @@ func newWorld(t testing.TB, change ...func(*Options)) *world {
 	tools, err := toolchain.Install(t.Context(), folder, io.Discard)
 	require.NoError(t, err)
 	state := t.TempDir()
-	leaks := goleak.IgnoreCurrent()
+	before := goleak.IgnoreCurrent()
 	provider, err := oci.New(oci.Options{StateDir: state + "/sandboxes", Log: testLog(t)})
 	require.NoError(t, err)
 	store, err := fs.New(fs.Options{Root: state + "/blobs"})
@@ -217,7 +218,7 @@ func newWorld(t testing.TB, change ...func(*Options)) *world {
 	})
 	t.Cleanup(func() {
 		w.stop()
-		goleak.VerifyNone(t, leaks)
+		leaks.VerifyNone(t, before)
 	})
 	return w
 }
@@ -285,7 +286,7 @@ type answer struct {
 
 // get sends a request as the dispatcher does.
 func (w *world) get(r Release, path string) answer {
-	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	lease, err := w.Open(ctx, r)
 	if err != nil {
@@ -332,9 +333,13 @@ func (w *world) logOf(r Release) string {
 	return string(lines)
 }
 
+// patience is how long a test waits for what must come: long, because only a test
+// that fails waits for all of it.
+const patience = 2 * time.Minute
+
 func (w *world) eventually(condition func() bool, why func() string) {
 	w.t.Helper()
-	deadline := time.Now().Add(time.Minute)
+	deadline := time.Now().Add(patience)
 	for !condition() {
 		if time.Now().After(deadline) {
 			w.t.Fatal(why())
