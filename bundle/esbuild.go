@@ -140,7 +140,7 @@ func (b *bundler) mainModule(result api.BuildResult) (module, error) {
 	case len(exports) == 0 && listensToFetch.Match(m.content):
 		return m, fmt.Errorf("%s", serviceWorkerAdvice)
 	}
-	return m, fmt.Errorf("has no default export in %s. Export an object with a fetch method: export default { async fetch(request, env, ctx) { … } }", b.show(b.main))
+	return m, fmt.Errorf("exports no fetch handler: it has no default export in %s. Export an object with a fetch method: export default { async fetch(request, env, ctx) { … } }", b.show(b.main))
 }
 
 // mainInterface is what the bundled main module exports, and what it imports

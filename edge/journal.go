@@ -29,6 +29,8 @@ const (
 type journal struct {
 	host    *Host
 	release Release
+	// mute drops every line.
+	mute    bool
 	secrets atomic.Pointer[strings.Replacer]
 
 	mu       sync.Mutex
@@ -121,6 +123,9 @@ func (j *journal) allowRequest() bool {
 
 // add hands a line to the sink.
 func (j *journal) add(line LogLine) {
+	if j.mute {
+		return
+	}
 	line.ReleaseID = j.release.ID
 	line.Message, line.Stack, line.Path = j.mask(line.Message), j.mask(line.Stack), j.mask(line.Path)
 	line.Message, line.Stack = clamp(line.Message, maxMessage), clamp(line.Stack, maxMessage)

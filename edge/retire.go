@@ -244,7 +244,7 @@ func (h *Host) attend(w *worker) {
 
 	h.mu.Lock()
 	delete(h.live, w)
-	started := w.ready()
+	started := w.ready() && !w.examined
 	if started && w.ended.outcome != outcomeStopped {
 		h.fault(w.release.ID).crashed(h.now(), w.started, w.ended)
 		h.counts.crashed(w.ended.outcome)

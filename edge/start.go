@@ -105,7 +105,7 @@ func (h *Host) launch(ctx context.Context, r Release, sequence uint64, victims [
 		}
 	}
 	began := h.now()
-	w, err := h.make(ctx, r, sequence)
+	w, err := h.make(ctx, r, sequence, false)
 	if err != nil {
 		return nil, h.startError(r, err)
 	}
@@ -133,8 +133,9 @@ func (h *Host) startError(r Release, err error) error {
 	return err
 }
 
-// make gathers what the release needs and starts its process.
-func (h *Host) make(ctx context.Context, r Release, sequence uint64) (*worker, error) {
+// make gathers what the release needs and starts its process. One that is examined
+// says nothing in the release's log.
+func (h *Host) make(ctx context.Context, r Release, sequence uint64, examined bool) (*worker, error) {
 	code, err := h.code.open(ctx, r)
 	if err != nil {
 		return nil, err
@@ -143,10 +144,13 @@ func (h *Host) make(ctx context.Context, r Release, sequence uint64) (*worker, e
 	if err != nil {
 		return nil, err
 	}
-	journal := h.journal(r)
-	journal.hide(known.environment)
+	said := h.journal(r)
+	if examined {
+		said = &journal{host: h, release: r, mute: true}
+	}
+	said.hide(known.environment)
 	w := &worker{
-		host: h, release: r, code: code, journal: journal,
+		host: h, release: r, code: code, journal: said, examined: examined,
 		name: fmt.Sprintf("%x", sequence), listening: make(chan struct{}), drained: make(chan struct{}), done: make(chan struct{}),
 		ends: newEnds(h.sockets),
 	}
@@ -204,7 +208,7 @@ func (h *Host) connect(ctx context.Context, w *worker) error {
 	if h.options.Outbound != nil {
 		outbound = h.options.Outbound(w.release)
 	}
-	if err := w.ends.serve(w.name+"-outbound", outboundSocket, maxWorkerConns, w.tellingRefusals(outbound)); err != nil {
+	if err := w.ends.serve(w.name+"-outbound", outboundSocket, maxWorkerConns, keepingSmoke(w.tellingRefusals(outbound))); err != nil {
 		return socketError(err)
 	}
 	if err := w.ends.serve(w.name+"-cache", cacheSocket, maxCacheConns, http.HandlerFunc(emptyCache)); err != nil {
@@ -260,7 +264,7 @@ func (h *Host) spawn(ctx context.Context, w *worker, k *known) (err error) {
 		return socketError(err)
 	}
 	files = append(files, controlEnd)
-	config, err := memoryFile(workerdConfig(w.code.bundle, k.environment, h.limits.WorkerHeapBytes))
+	config, err := memoryFile(workerdConfig(w.code.bundle, k.environment, h.limits.WorkerHeapBytes, w.examined))
 	if err != nil {
 		_ = control.Close()
 		return models.Wrap(models.CodeSandbox, err, "the worker's configuration cannot be written")

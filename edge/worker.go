@@ -38,6 +38,8 @@ type worker struct {
 	// start.
 	lastUsed atomic.Int64
 	requests atomic.Int64
+	// examined says that it answers for what its release exports, and nobody visits it.
+	examined bool
 	// superseded says that a newer release of the project runs here.
 	superseded atomic.Bool
 	// memory is what its control group and its source maps held when last looked at.

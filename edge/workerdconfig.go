@@ -50,7 +50,9 @@ func workerdArgs() []string {
 // V8 would let garbage grow until the heap is nearly full. A small heap to begin
 // with halves what a worker under load holds (180 to 90 MiB after 40,000 requests),
 // at no more processor time.
-func workerdConfig(bundle *models.WorkerBundle, environment models.Environment, heapBytes int64) string {
+//
+// With examined the modules of the examiner come first.
+func workerdConfig(bundle *models.WorkerBundle, environment models.Environment, heapBytes int64, examined bool) string {
 	var w strings.Builder
 	w.WriteString(`using Workerd = import "/workerd/workerd.capnp";
 const config :Workerd.Config = (
@@ -82,6 +84,11 @@ const config :Workerd.Config = (
 const worker :Workerd.Worker = (
   modules = [
 `, max(1, heapBytes>>20), stderrPrefix)
+	if examined {
+		for _, module := range examiner(bundle) {
+			fmt.Fprintf(&w, "    (name = %s, esModule = %s),\n", quote(module.name), quote(module.source))
+		}
+	}
 	for i, module := range bundle.Modules {
 		fmt.Fprintf(&w, "    (name = %s, %s = embed %s),\n", quote(module.Name), module.Type, quote("/"+strconv.Itoa(i)))
 	}
