@@ -138,8 +138,8 @@ func (s *Server) rollback(ctx context.Context, in *rollbackInput) (*rollbackOutp
 // rollbackTarget is the release asked for, or the one that was live before.
 func (s *Server) rollbackTarget(ctx context.Context, project models.Project, wanted string) (models.Release, error) {
 	if wanted != "" {
-		if !models.ValidID(models.PrefixRelease, wanted) {
-			return models.Release{}, models.Errorf(models.CodeReleaseNotFound, "The project has no release %q. GET /projects/%s/releases lists them.", shorten(wanted), project.ID)
+		if err := checkReleaseID(project.ID, wanted); err != nil {
+			return models.Release{}, err
 		}
 		return s.opts.Store.Release(ctx, project.ID, wanted)
 	}
@@ -147,4 +147,12 @@ func (s *Server) rollbackTarget(ctx context.Context, project models.Project, wan
 		return models.Release{}, models.Errorf(models.CodeReleaseNotFound, "Nothing of this project is live yet.")
 	}
 	return s.opts.Store.ReleaseBefore(ctx, project.ID, project.LiveReleaseID)
+}
+
+// checkReleaseID spares the database what no release has ever had for an id.
+func checkReleaseID(projectID, id string) error {
+	if models.ValidID(models.PrefixRelease, id) {
+		return nil
+	}
+	return models.Errorf(models.CodeReleaseNotFound, "The project has no release %q. GET /projects/%s/releases lists them.", shorten(id), projectID)
 }

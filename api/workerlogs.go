@@ -34,7 +34,7 @@ func (s *Server) registerWorkerLogs() {
 		description: "Server-sent events. `log` carries one line: console output, an exception with its stack, the end of a request, or what the platform " +
 			"did to the worker. A client that reconnects with `Last-Event-ID` goes on where it was. The latest lines of each release are kept, for 30 days. " +
 			"`end` comes when follow is false and there is nothing more.",
-		errors: []models.Code{models.CodeProjectNotFound, models.CodeRateLimited},
+		errors: []models.Code{models.CodeProjectNotFound, models.CodeReleaseNotFound, models.CodeRateLimited},
 		responses: map[string]*huma.Response{"200": {Description: "OK", Content: map[string]*huma.MediaType{
 			"text/event-stream": {Schema: &huma.Schema{Type: huma.TypeString}, Example: "id: 7\nevent: log\ndata: {\"time\":\"2025-07-22T10:30:00Z\",\"kind\":\"console\",\"level\":\"log\",\"message\":\"hello\"}\n\n"},
 		}}},
@@ -49,6 +49,11 @@ func (s *Server) streamWorkerLog(ctx context.Context, in *workerLogInput) (*huma
 	project, err := s.projectOf(ctx, in.ID)
 	if err != nil {
 		return nil, err
+	}
+	if in.Release != "" {
+		if err := s.hasRelease(ctx, project.ID, in.Release); err != nil {
+			return nil, err
+		}
 	}
 	if in.LastEventID == "" {
 		if after, err = s.opts.Store.WorkerLogTail(ctx, project.ID, in.Release, in.Tail); err != nil {
@@ -74,6 +79,15 @@ func (s *Server) streamWorkerLog(ctx context.Context, in *workerLogInput) (*huma
 			s.logOf(ctx).WithError(err).WithField("project", project.ID).Debug("worker log stream ended early")
 		}
 	}}, nil
+}
+
+// hasRelease refuses a release that the project does not have: no line of it will
+// ever come. One that was never seen to answer has a log that says why.
+func (s *Server) hasRelease(ctx context.Context, projectID, id string) error {
+	if err := checkReleaseID(projectID, id); err != nil {
+		return err
+	}
+	return s.opts.Store.HasRelease(ctx, projectID, id)
 }
 
 // workerLogReader sends a project's lines as they are written.

@@ -49,7 +49,7 @@ func TestWorkerLog_givesTheLatestAndGoesOnWhereItWas(t *testing.T) {
 	path := "/projects/" + g.project.ID + "/logs/stream"
 	require.Equal(t, []string{"598", "599"}, heard(string(g.do("GET", path+"?tail=2&follow=false", nil).body)))
 	require.Len(t, heard(string(g.do("GET", path+"?tail=10000&follow=false", nil).body)), 600)
-	require.Empty(t, heard(string(g.do("GET", path+"?tail=10&follow=false&release=rel_other", nil).body)))
+	require.Equal(t, []string{"599"}, heard(string(g.do("GET", path+"?tail=1&follow=false&release="+r.ID, nil).body)))
 
 	a := g.do("GET", path+"?tail=1&follow=false", nil)
 	require.Equal(t, "text/event-stream", a.header.Get("Content-Type"))
@@ -110,4 +110,28 @@ func TestWorkerLog_isNobodyElses(t *testing.T) {
 	g.do("GET", "/projects/"+foreign.ID+"/logs/stream", nil).failed(models.CodeProjectNotFound)
 	g.do("GET", "/projects/"+g.project.ID+"/logs/stream?tail=-1", nil).refuses("tail", "")
 	g.do("GET", "/projects/"+g.project.ID+"/logs/stream", nil, header{"Last-Event-ID": "x"}).refuses("Last-Event-ID", "")
+}
+
+// Who asked for a release that is not there waited for ever for its first line.
+func TestWorkerLog_ofAReleaseThatIsNotTheProjectsIsNotFound(t *testing.T) {
+	g := newGateway(t)
+	own := g.goLive(g.deploy(nil))
+	row := g.deploy(nil)
+	unchecked, err := g.store.WriteRelease(t.Context(), models.Release{
+		ProjectID: row.ProjectID, OrganizationID: row.OrganizationID, DeploymentID: row.ID, Sequence: row.Sequence, ManifestDigest: strings.Repeat("a", 64),
+	})
+	require.NoError(t, err)
+	g.says(unchecked, "worker did not start")
+	path := "/projects/" + g.project.ID + "/logs/stream?follow=false&release="
+	require.Equal(t, 200, g.do("GET", path+own.ID, nil).status)
+	require.Equal(t, []string{"worker did not start"}, heard(string(g.do("GET", path+unchecked.ID, nil).body)))
+
+	sibling, err := g.store.CreateProject(t.Context(), g.project.OrganizationID, "Sibling", "sibling")
+	require.NoError(t, err)
+	for _, id := range []string{models.NewID(models.PrefixRelease), "x", "a%00", "%ff"} {
+		for _, resumed := range []header{{}, {"Last-Event-ID": "1"}} {
+			g.do("GET", path+id, nil, resumed).failed(models.CodeReleaseNotFound)
+		}
+	}
+	g.do("GET", "/projects/"+sibling.ID+"/logs/stream?release="+own.ID, nil).failed(models.CodeReleaseNotFound)
 }

@@ -272,6 +272,11 @@ func TestPlans_readNoLargeTableWhole(t *testing.T) {
 		p.holds(org+" worker log, its end", func(s *models.Store) error { return only(s.WorkerLogTail(ctx, project, "rel_1", 100)) })
 		p.holds(org+" quota", func(s *models.Store) error { return s.CheckQuota(ctx, org) })
 		p.holds(org+" quota of builds", func(s *models.Store) error { return s.AdmitBuild(ctx, org, "dep_77") })
+		p.holds(org+" release of a worker log", func(s *models.Store) error {
+			err := s.HasRelease(ctx, project, "rel_0")
+			require.Equal(t, models.CodeReleaseNotFound, models.CodeOf(err))
+			return nil
+		})
 		p.holds(org+" new deployment", func(s *models.Store) error {
 			_, _, err := s.CreateDeployment(ctx, models.NewDeployment{Priority: 3, Input: models.DeploymentInput{
 				DeploymentID: models.NewID(models.PrefixDeployment), ProjectID: project, OrgID: org, UserID: "usr_1", CustomDomain: "new.example.com"}})

@@ -59,7 +59,19 @@ func (s *Store) MarkChecked(ctx context.Context, id string) error {
 func (s *Store) Release(ctx context.Context, projectID, id string) (Release, error) {
 	var row Release
 	err := s.with(ctx).Where("id = ? AND project_id = ? AND checked_at IS NOT NULL", id, projectID).Take(&row).Error
-	return row, notFound(err, Errorf(CodeReleaseNotFound, "The project has no release %q. GET /projects/%s/releases lists them.", id, projectID))
+	return row, notFound(err, errNoRelease(projectID, id))
+}
+
+// HasRelease says whether a release is the project's, also one that was never seen
+// to answer: its worker's log tells why. CodeReleaseNotFound when it is not.
+func (s *Store) HasRelease(ctx context.Context, projectID, id string) error {
+	var row Release
+	err := s.with(ctx).Select("id").Where("id = ? AND project_id = ?", id, projectID).Take(&row).Error
+	return notFound(err, errNoRelease(projectID, id))
+}
+
+func errNoRelease(projectID, id string) *Error {
+	return Errorf(CodeReleaseNotFound, "The project has no release %q. GET /projects/%s/releases lists them.", id, projectID)
 }
 
 // Releases lists a project's releases that were seen to answer, newest first.
