@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"maps"
 	"net/http"
+	"slices"
+	"strings"
 	"time"
 
 	"github.com/slipwayhq/slipway/assets"
@@ -134,6 +136,31 @@ func (a *Activities) addWorker(ctx context.Context, release *models.Release, wor
 	return err
 }
 
+// checkNames refuses a release whose worker would find one of two things under a name
+// in env: a variable or secret of the project, or a binding. The variables are those
+// that the release has, which the project may have changed since.
+func (a *Activities) checkNames(ctx context.Context, release models.Release, worker *models.WorkerBundle) error {
+	environment, err := a.Variables.Environment(ctx, release.ID)
+	if err != nil {
+		return err
+	}
+	bindings := worker.Bindings()
+	var taken []string
+	for _, name := range slices.Sorted(maps.Keys(environment)) {
+		if what, ok := bindings[name]; ok {
+			kind := "variable"
+			if environment[name].Secret {
+				kind = "secret"
+			}
+			taken = append(taken, fmt.Sprintf("%s is a %s of the project and the binding %s to %s", name, kind, name, what))
+		}
+	}
+	if len(taken) == 0 {
+		return nil
+	}
+	return models.Errorf(models.CodeReleaseInvalid, "A worker finds one thing under a name in env: %s. Remove the variable, or give the binding another name.", strings.Join(taken, "; "))
+}
+
 // check proves that a release answers before anybody is sent to it: its files
 // by the code the dispatcher answers with, its server code by a request to the
 // running worker.
@@ -144,6 +171,9 @@ func (a *Activities) check(ctx context.Context, project models.Project, release 
 	if worker != nil {
 		if a.Workers == nil {
 			return models.Errorf(models.CodeSandbox, "This host does not run workers.")
+		}
+		if err := a.checkNames(ctx, release, worker); err != nil {
+			return err
 		}
 		missing, err := blob.Missing(ctx, a.Blobs, release.OrganizationID, worker.Digests())
 		if err != nil {

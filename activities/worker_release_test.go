@@ -74,6 +74,46 @@ func TestDeploy_givesTheReleaseItsWorkerAndVariables(t *testing.T) {
 	require.Equal(t, models.Environment{"KEY": {Value: "hunter2", Secret: true}}, environment)
 }
 
+// A variable with the name of a binding was never seen by the worker, and nobody said so.
+func TestDeploy_refusesAVariableWithTheNameOfABinding(t *testing.T) {
+	b := newBench(t)
+	b.Workers = &started{}
+	in := b.built()
+	set, err := b.readFileSet(t.Context(), b.id.OrganizationID, in.Build.OutputDigest)
+	require.NoError(t, err)
+	set.Worker.KV = []models.KVBinding{{Binding: "CACHE"}}
+	set.Worker.Assets = &models.WorkerAssets{Binding: "FILES"}
+	set.Worker.Self = []string{"SELF"}
+	set.Worker.Vars = map[string]json.RawMessage{"GREETING": json.RawMessage(`"hi"`)}
+	in.Build.OutputDigest, err = b.writeFileSet(t.Context(), b.id.OrganizationID, set)
+	require.NoError(t, err)
+	for name, message := range map[string]string{
+		"CACHE": "CACHE is a secret of the project and the binding CACHE to a key-value namespace (kv_namespaces)",
+		"FILES": "FILES is a secret of the project and the binding FILES to the files of the release (assets)",
+		"SELF":  "SELF is a secret of the project and the binding SELF to the worker itself (services)",
+	} {
+		require.NoError(t, b.Variables.Set(t.Context(), b.project.ID, models.Environment{name: {Value: "hunter2", Secret: true}}, nil))
+		fresh := b.deployment(map[string]string{"index.html": name}, nil)
+		fresh = b.sync(fresh)
+		fresh.Build = in.Build
+		for range 2 { // the step may run twice
+			_, err = b.Deploy(t.Context(), fresh)
+			requireCode(t, models.CodeReleaseInvalid, err)
+			require.Contains(t, models.MessageOf(err), message)
+			require.NotContains(t, err.Error(), "hunter2")
+		}
+		require.NoError(t, b.Variables.Set(t.Context(), b.project.ID, nil, []string{name}))
+	}
+	require.Equal(t, models.ClassUser, models.CodeReleaseInvalid.Class())
+
+	// One of the settings file's vars gives way, as documented.
+	require.NoError(t, b.Variables.Set(t.Context(), b.project.ID, models.Environment{"GREETING": {Value: "hello"}}, nil))
+	fresh := b.sync(b.deployment(map[string]string{"index.html": "last"}, nil))
+	fresh.Build = in.Build
+	_, err = b.Deploy(t.Context(), fresh)
+	require.NoError(t, err)
+}
+
 func TestSync_makesANewReleaseOfAnOldOneWithoutABuild(t *testing.T) {
 	b := newBench(t)
 	b.Workers = &started{}

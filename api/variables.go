@@ -68,7 +68,7 @@ func (s *Server) registerVariables() {
 		// Every value at its longest, each byte written as an escape of six.
 		maxBody: 6 * models.MaxVariables * models.MaxVariableBytes,
 		summary: "Set and remove variables and secrets",
-		description: "All or none. The worker finds them in `env`, over those of its own settings file. A release keeps the values it was made with, " +
+		description: "All or none. The worker finds them in `env`, over those of its own settings file; one with the name of a binding fails the deployment. A release keeps the values it was made with, " +
 			"so a rollback brings the old ones back; a change makes a new release of what is live, without a build.",
 		errors: []models.Code{models.CodeProjectNotFound, models.CodeQuotaExceeded},
 	}, s.changeVariables)

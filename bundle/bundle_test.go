@@ -424,6 +424,13 @@ func TestRun_projectForPagesIsServedAsThere(t *testing.T) {
 	require.Contains(t, build(t, files).refused(), "Pages Functions")
 }
 
+func TestRun_nameOfTheFilesOfAPagesProjectIsItsOwn(t *testing.T) {
+	for settings, by := range map[string]string{"[vars]\nASSETS = 'x'": "vars", "[[kv_namespaces]]\nbinding = 'ASSETS'\nid = 'x'": "kv_namespaces"} {
+		files := map[string]string{"wrangler.toml": "pages_build_output_dir = './dist'\ncompatibility_date = '2026-10-01'\n" + settings, "dist/_worker.js": hello}
+		require.Contains(t, build(t, files).refused(), `the name "ASSETS" in "`+by+`" is taken`)
+	}
+}
+
 func TestRun_modulesAreNotLookedForWhenTheSettingsSayNo(t *testing.T) {
 	b := build(t, map[string]string{"wrangler.json": `{"main":"d/i.js","no_bundle":true,"find_additional_modules":false}`, "d/i.js": hello, "d/a.txt": "x"})
 	require.Equal(t, []string{"esModule i.js"}, b.modules())

@@ -133,14 +133,21 @@ func (p *plan) worker(code *code) (*models.WorkerBundle, error) {
 	case p.Assets != nil:
 		w.Assets = &models.WorkerAssets{Binding: p.Assets.Binding, RunWorkerFirst: p.Assets.RunWorkerFirst}
 	case p.assets != "":
+		if by := p.namedIn(pagesBinding); by != "" {
+			return nil, p.errorf("the name %q in %q is taken: a worker laid out for Pages finds its files under it", pagesBinding, by)
+		}
 		first, err := p.pagesRoutes()
 		if err != nil {
 			return nil, err
 		}
-		w.Assets = &models.WorkerAssets{Binding: "ASSETS", RunWorkerFirst: first}
+		w.Assets = &models.WorkerAssets{Binding: pagesBinding, RunWorkerFirst: first}
 	}
 	return w, nil
 }
+
+// pagesBinding is the name of the files in a worker laid out for Pages, where it is
+// reserved (https://developers.cloudflare.com/pages/functions/api-reference/#envassetsfetch).
+const pagesBinding = "ASSETS"
 
 // pagesRoutes says for which paths a worker laid out for Pages comes before the
 // files: _routes.json, else all of them

@@ -238,6 +238,20 @@ func (s *Settings) checkNames() error {
 	return nil
 }
 
+// namedIn is the setting that gives env something of that name; "" for none.
+func (s *Settings) namedIn(name string) string {
+	_, isVar := s.Vars[name]
+	switch {
+	case isVar:
+		return "vars"
+	case slices.ContainsFunc(s.KV, func(kv models.KVBinding) bool { return kv.Binding == name }):
+		return "kv_namespaces"
+	case slices.Contains(s.Self, name):
+		return "services"
+	}
+	return ""
+}
+
 // empty says whether a value asks for nothing: null, false, "", 0, and lists and
 // objects of nothing else.
 func empty(value json.RawMessage) bool {

@@ -76,6 +76,22 @@ type WorkerBundle struct {
 	Self []string `json:"self,omitempty"`
 }
 
+// Bindings says of every name in env that is neither a variable's nor the settings
+// file's vars what it is, for people.
+func (b *WorkerBundle) Bindings() map[string]string {
+	bindings := map[string]string{}
+	if b.Assets != nil && b.Assets.Binding != "" {
+		bindings[b.Assets.Binding] = "the files of the release (assets)"
+	}
+	for _, kv := range b.KV {
+		bindings[kv.Binding] = "a key-value namespace (kv_namespaces)"
+	}
+	for _, name := range b.Self {
+		bindings[name] = "the worker itself (services)"
+	}
+	return bindings
+}
+
 // Digests names every blob that the worker's code consists of.
 func (b *WorkerBundle) Digests() []string {
 	if b == nil {
