@@ -259,6 +259,26 @@ func TestRollback_goesBackToTheReleaseBeforeOrToTheOneAskedFor(t *testing.T) {
 	require.Equal(t, third.ID, back.ReleaseID)
 }
 
+// A deployment that a newer one was ahead of had its release checked, and had not
+// yet found out that it would not go live, when somebody rolled back.
+func TestRollback_passesOverAReleaseThatIsCheckedAndNotLive(t *testing.T) {
+	g := newGateway(t)
+	first := g.goLive(g.deploy(nil))
+	slow := g.deploy(nil)
+	newest := g.goLive(g.deploy(nil))
+	checked := g.writeRelease(slow)
+	var back api.RollbackAnswer
+	g.do("POST", "/projects/"+g.project.ID+"/rollback", nil).into(200, &back)
+	require.Equal(t, newest.ID, back.PreviousReleaseID)
+	require.Equal(t, first.ID, back.ReleaseID)
+
+	// What was brought live by name was live.
+	g.do("POST", "/projects/"+g.project.ID+"/rollback", map[string]any{"releaseId": checked.ID}).into(200, &back)
+	g.do("POST", "/projects/"+g.project.ID+"/rollback", map[string]any{"releaseId": newest.ID}).into(200, &back)
+	g.do("POST", "/projects/"+g.project.ID+"/rollback", nil).into(200, &back)
+	require.Equal(t, checked.ID, back.ReleaseID)
+}
+
 func TestReleases_areListedNewestFirst(t *testing.T) {
 	g := newGateway(t)
 	first := g.goLive(g.deploy(nil))

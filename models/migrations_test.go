@@ -32,7 +32,7 @@ INSERT INTO deployments (id, project_id, organization_id, user_id, sequence, sta
 INSERT INTO idempotency_keys (organization_id, key, body_hash, deployment_id) VALUES ('org_1', 'k', 'h', 'dep_1');
 INSERT INTO quota_reservations (deployment_id, organization_id, period_start, state) SELECT 'dep_2', id, period_start, 'reserved' FROM organizations;
 INSERT INTO releases (id, project_id, organization_id, deployment_id, sequence, manifest_digest, files, bytes, checked_at)
-	VALUES ('rel_1', 'prj_1', 'org_1', 'dep_1', 1, 'm', 1, 4096, now());
+	VALUES ('rel_1', 'prj_1', 'org_1', 'dep_1', 1, 'm', 1, 4096, now()), ('rel_2', 'prj_1', 'org_1', 'dep_2', 2, 'm', 0, 0, now());
 INSERT INTO routes (key, project_id, organization_id, worker_name, release_id, manifest_digest, generation)
 	VALUES ('w:shop', 'prj_1', 'org_1', 'shop', 'rel_1', 'm', nextval('route_generations'));
 INSERT INTO domains (id, host, project_id, organization_id, token, status) VALUES ('dom_1', 'www.example.com', 'prj_1', 'org_1', 't', 'active');
@@ -96,6 +96,9 @@ func TestMigrations_keepWhatAnInstallationHasBothWays(t *testing.T) {
 	require.Equal(t, map[models.Resource]int64{
 		models.ResourceDeployments: 7, models.ResourceBuildMinutes: 0, models.ResourceProjects: 1, models.ResourceDomains: 1, models.ResourceStorage: 4096,
 	}, used)
+	var live string
+	require.NoError(t, db.QueryRowContext(t.Context(), "SELECT string_agg(id, ' ') FROM releases WHERE live_at IS NOT NULL").Scan(&live))
+	require.Equal(t, "rel_1", live, "and not what was only seen to answer")
 	newWebhook(t, store, id)
 	require.NoError(t, store.RecordStatus(t.Context(), models.Status{DeploymentID: "dep_2", Status: models.StatusInProgress, Version: 2, Timestamp: time.Now().UTC(), Steps: models.NewSteps()}))
 	taken, _, err := store.FanOut(t.Context(), 10)

@@ -56,8 +56,8 @@ INSERT INTO deployments (id, project_id, organization_id, user_id, sequence, sta
 		CASE WHEN n > $rows - 200 OR n % 1000 = 999 THEN NULL ELSE at END FROM owned;
 INSERT INTO quota_reservations (deployment_id, organization_id, period_start, state) SELECT 'dep_' || n, organization, now(), 'settled' FROM owned;
 INSERT INTO idempotency_keys (organization_id, key, body_hash, deployment_id) SELECT organization, 'key ' || n, 'hash', 'dep_' || n FROM owned;
-INSERT INTO releases (id, project_id, organization_id, deployment_id, sequence, manifest_digest, source_digest, output_digest, files, bytes, checked_at, created_at)
-	SELECT 'rel_' || n, project, organization, 'dep_' || n, n, md5(n::text), md5(n::text), md5((n / 2)::text), 10, 100000, at, at FROM owned;
+INSERT INTO releases (id, project_id, organization_id, deployment_id, sequence, manifest_digest, source_digest, output_digest, files, bytes, checked_at, live_at, created_at)
+	SELECT 'rel_' || n, project, organization, 'dep_' || n, n, md5(n::text), md5(n::text), md5((n / 2)::text), 10, 100000, at, at, at FROM owned;
 INSERT INTO build_log_chunks (deployment_id, first_line, lines) SELECT 'dep_' || n, 1, ARRAY['installed', 'built'] FROM owned;
 INSERT INTO build_cache (organization_id, key, output_digest) SELECT organization, md5(n::text), md5((n / 2)::text) FROM owned;
 INSERT INTO worker_logs (project_id, release_id, line) SELECT project, 'rel_' || n, jsonb_build_object('time', at, 'text', md5(n::text)) FROM owned;
@@ -248,6 +248,9 @@ func TestPlans_readNoLargeTableWhole(t *testing.T) {
 			p.holds(org+" deliveries, "+name, func(s *models.Store) error { return only(s.Deliveries(ctx, f)) })
 		}
 		p.holds(org+" releases", func(s *models.Store) error { return only(s.Releases(ctx, project, models.Position{}, 51)) })
+		p.holds(org+" release before", func(s *models.Store) error {
+			return only(s.ReleaseBefore(ctx, project, fmt.Sprintf("rel_%d", planRows)))
+		})
 		p.holds(org+" rollouts", func(s *models.Store) error { return only(s.Rollouts(ctx, project, models.Position{}, 51)) })
 		p.holds(org+" domains", func(s *models.Store) error { return only(s.Domains(ctx, project)) })
 		p.holds(org+" projects", func(s *models.Store) error {

@@ -87,16 +87,13 @@ func (s *Store) Releases(ctx context.Context, projectID string, after Position, 
 }
 
 // ReleaseBefore is the newest release older than the one given that was live at
-// some time: previews that no rollout brought live, and what a newer deployment
-// was ahead of, were not. CodeReleaseNotFound.
+// some time: previews that were never brought live, what a newer deployment was
+// ahead of, and what was seen to answer and is about to go live, were not.
+// CodeReleaseNotFound.
 func (s *Store) ReleaseBefore(ctx context.Context, projectID, id string) (Release, error) {
 	var row Release
-	err := s.with(ctx).Select("releases.*").Joins("JOIN deployments d ON d.id = releases.deployment_id").
-		Where("releases.project_id = ? AND checked_at IS NOT NULL AND releases.sequence < (SELECT sequence FROM releases WHERE id = ?)", projectID, id).
-		Where("d.outcome IN ?", []Outcome{OutcomeNone, OutcomeSucceeded}).
-		Where(`(d.input->'preview' IS DISTINCT FROM 'true'::jsonb
-			OR EXISTS (SELECT FROM rollouts r WHERE r.release_id = releases.id AND r.status = ?))`, RolloutCompleted).
-		Order("releases.sequence DESC").Take(&row).Error
+	err := s.with(ctx).Where("project_id = ? AND live_at IS NOT NULL AND sequence < (SELECT sequence FROM releases WHERE id = ?)", projectID, id).
+		Order("sequence DESC").Take(&row).Error
 	return row, notFound(err, Errorf(CodeReleaseNotFound, "No release was live before the one that is; name the one to go back to."))
 }
 
