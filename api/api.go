@@ -12,6 +12,7 @@ import (
 	"errors"
 	"net"
 	"net/http"
+	"strings"
 	"sync"
 	"time"
 
@@ -52,6 +53,14 @@ type Limits struct {
 	// DeviceInterval is how often a program may ask whether it was confirmed; 5
 	// seconds.
 	DeviceInterval time.Duration
+	// StartTimeout bounds the attempt to start a workflow while the caller waits; 3
+	// seconds. After it the reconciler starts what is not started.
+	StartTimeout time.Duration
+	// QueryTimeout is how long a worker has to answer a status query before the
+	// recorded status is given instead; 1 second.
+	QueryTimeout time.Duration
+	// ActionTimeout is how long a worker has to take an operator's action; 5 seconds.
+	ActionTimeout time.Duration
 	// ClientConnections bounds the connections of one client address, an IPv6
 	// client's /64 network counting as one, and the requests of one behind a trusted
 	// proxy; 1,024. Negative is no bound.
@@ -82,6 +91,15 @@ func (l Limits) withDefaults() Limits {
 	}
 	if l.DeviceInterval <= 0 {
 		l.DeviceInterval = 5 * time.Second
+	}
+	if l.StartTimeout <= 0 {
+		l.StartTimeout = 3 * time.Second
+	}
+	if l.QueryTimeout <= 0 {
+		l.QueryTimeout = time.Second
+	}
+	if l.ActionTimeout <= 0 {
+		l.ActionTimeout = 5 * time.Second
 	}
 	if l.ClientConnections == 0 {
 		l.ClientConnections = 1024
@@ -273,7 +291,10 @@ func (s *Server) newEngine() *gin.Engine {
 		s.writeError(c, models.Errorf(models.CodeNotFound, "There is no such route. GET / lists them."))
 	})
 	engine.NoMethod(func(c *gin.Context) {
-		s.writeError(c, models.Errorf(models.CodeMethodNotAllowed, "This route does not answer %s.", c.Request.Method))
+		if allowed := c.Writer.Header().Get("Allow"); strings.Contains(allowed, http.MethodGet) {
+			c.Header("Allow", allowed+", "+http.MethodHead)
+		}
+		s.writeError(c, models.Errorf(models.CodeMethodNotAllowed, "This route does not answer %s.", methodOf(c.Request)))
 	})
 	return engine
 }
@@ -281,21 +302,10 @@ func (s *Server) newEngine() *gin.Engine {
 // ServeHTTP implements http.Handler.
 func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if r.Method == http.MethodHead && answersHead(r.URL.Path) {
-		// net/http leaves the body out, going by the original request.
-		get := *r
-		get.Method = http.MethodGet
-		r = &get
+		s.serveHead(w, r)
+		return
 	}
 	s.engine.ServeHTTP(w, r)
-}
-
-// answersHead names the routes load balancers and browsers probe with HEAD.
-func answersHead(path string) bool {
-	switch path {
-	case "/", "/health", "/docs", "/openapi.json":
-		return true
-	}
-	return isDashboard(path)
 }
 
 // Serve answers on l until ctx ends, then lets requests under way finish for up

@@ -177,7 +177,7 @@ func (s *Server) streamAudit(ctx context.Context, filter models.AuditFilter, who
 				}
 				filter.After = models.PositionAt(row.CreatedAt, row.ID)
 			}
-			if err := control.Flush(); err != nil || len(rows) < exportBatch {
+			if err := control.Flush(); err != nil || ctx.Err() != nil || len(rows) < exportBatch {
 				return
 			}
 			if rows, err = s.opts.Store.AuditLog(ctx, filter); err != nil {

@@ -1,8 +1,6 @@
 package api
 
 import (
-	"strings"
-
 	"github.com/gin-gonic/gin"
 
 	"github.com/slipwayhq/slipway/dashboard"
@@ -19,8 +17,4 @@ func (s *Server) registerDashboard() error {
 	s.engine.GET(dashboard.Root, handler)
 	s.engine.GET(dashboard.Root+"/*view", handler)
 	return nil
-}
-
-func isDashboard(path string) bool {
-	return path == dashboard.Root || strings.HasPrefix(path, dashboard.Root+"/")
 }

@@ -34,6 +34,7 @@ const (
 	identityKey
 	bodyKey
 	attemptKey
+	methodKey
 )
 
 const requestIDHeader = "X-Request-Id"
@@ -78,7 +79,7 @@ func (s *Server) accessLog(c *gin.Context) {
 	begin := time.Now()
 	c.Next()
 	entry := s.logOf(c.Request.Context()).WithFields(logrus.Fields{
-		"method": c.Request.Method, "path": printable(shorten(auth.LoggedPath(c.Request.URL.Path))), "route": c.FullPath(), "status": c.Writer.Status(),
+		"method": methodOf(c.Request), "path": printable(shorten(auth.LoggedPath(c.Request.URL.Path))), "route": c.FullPath(), "status": c.Writer.Status(),
 		"bytes": max(c.Writer.Size(), 0), "duration_ms": time.Since(begin).Milliseconds(), "remote": clientaddr.String(clientaddr.From(c.Request.Context())),
 	})
 	if id, ok := c.Get(organizationField); ok {

@@ -118,10 +118,10 @@ func operationOf(c *gin.Context) string {
 // https://opentelemetry.io/docs/specs/semconv/http/http-spans/.
 func endSpan(span trace.Span, c *gin.Context, operation string, status int) {
 	if operation != "none" { // else the method may be anything
-		span.SetName(c.Request.Method + " " + operation)
+		span.SetName(methodOf(c.Request) + " " + operation)
 	}
 	span.SetAttributes(
-		attribute.String("http.request.method", c.Request.Method), attribute.String("http.route", c.FullPath()),
+		attribute.String("http.request.method", methodOf(c.Request)), attribute.String("http.route", c.FullPath()),
 		attribute.Int("http.response.status_code", status), attribute.String("slipway.operation", operation),
 		attribute.String("slipway.request_id", c.Writer.Header().Get(requestIDHeader)),
 	)
