@@ -129,7 +129,7 @@ func (s *Server) registerWebhooks() {
 	register(s, route{
 		id: "rotate-webhook-secret", method: http.MethodPost, path: path + "/{id}/rotate-secret", tag: "Webhooks",
 		summary:     "Replace a webhook's secret",
-		description: "For a day messages are signed with both, so that receivers can change over.", errors: append(known, models.CodeConflict),
+		description: "For a day messages are signed with both, so that receivers can change over. One that the installation's key does not open any more ends at once.", errors: append(known, models.CodeConflict),
 	}, s.rotateWebhookSecret)
 	s.registerDeliveries()
 }
@@ -157,7 +157,7 @@ func (s *Server) createWebhook(ctx context.Context, in *createWebhookInput) (*cr
 	if events == nil {
 		events = []string{"*"}
 	}
-	err := s.fillWebhook(&row, &credentials, WebhookChange{URL: in.Body.URL, Events: events, Token: &in.Body.Token})
+	err := s.fillWebhook(&row, &credentials, true, WebhookChange{URL: in.Body.URL, Events: events, Token: &in.Body.Token})
 	if err != nil {
 		return nil, err
 	}
@@ -168,11 +168,24 @@ func (s *Server) createWebhook(ctx context.Context, in *createWebhookInput) (*cr
 	return &createWebhookOutput{Location: "/webhooks/" + row.ID, Body: NewWebhook{Webhook: webhookView(row), Secret: credentials.Secret}}, nil
 }
 
-// fillWebhook checks a change and puts it into a row and its credentials.
-func (s *Server) fillWebhook(row *models.Webhook, c *webhook.Credentials, change WebhookChange) error {
+// fillWebhook checks a change and puts it into a row and its credentials. Those
+// that are not opened stay as they are, or are replaced whole.
+func (s *Server) fillWebhook(row *models.Webhook, c *webhook.Credentials, opened bool, change WebhookChange) error {
 	var wrong []FieldError
 	bad := func(field, message string) {
 		wrong = append(wrong, FieldError{Field: field, In: "body", Message: message})
+	}
+	replaces := change.URL != "" || change.Token != nil
+	if replaces && !opened {
+		if change.URL == "" && c.URL == "" {
+			bad("url", "must be given too: "+unopenedHint)
+		}
+		if change.Token == nil && row.Format == models.WebhookGitHub {
+			bad("token", "must be given too, \"\" for none: "+unopenedHint)
+		}
+		if row.Format == models.WebhookStandard {
+			c.Secret = webhook.NewSecret() // nobody has it; rotating shows one
+		}
 	}
 	if change.URL != "" {
 		address, problem := s.opts.WebhookRules.Check(row.Format, change.URL)
@@ -211,10 +224,16 @@ func (s *Server) fillWebhook(row *models.Webhook, c *webhook.Credentials, change
 	if len(wrong) > 0 {
 		return invalid(wrong)
 	}
+	if !replaces {
+		return nil
+	}
 	var err error
 	row.Sealed, err = s.opts.WebhookVault.Seal(row.ID, *c)
 	return err
 }
+
+// unopenedHint says why a part of a webhook's credentials is not enough.
+const unopenedHint = "what was sealed before does not open with the installation's key of now"
 
 // elsewhere says whether two addresses lead to different servers.
 func elsewhere(a, b string) bool {
@@ -231,11 +250,11 @@ func (s *Server) changeWebhook(ctx context.Context, in *changeWebhookInput) (*we
 	if err != nil {
 		return nil, err
 	}
-	row, err := s.openedWebhook(ctx, in.ID, func(row *models.Webhook, c *webhook.Credentials) error {
+	row, err := s.openedWebhook(ctx, in.ID, func(row *models.Webhook, c *webhook.Credentials, opened bool) error {
 		if versions != nil && !slices.Contains(versions, row.UpdatedAt.UnixMicro()) {
 			return models.Errorf(models.CodePreconditionFailed, "The webhook has changed since you read it. Read it again and repeat this if it still makes sense.")
 		}
-		return s.fillWebhook(row, c, in.Body)
+		return s.fillWebhook(row, c, opened, in.Body)
 	})
 	return &webhookOutput{Status: http.StatusOK, ETag: webhookTag(row), Body: webhookView(row)}, err
 }
@@ -250,25 +269,29 @@ func webhookTag(row models.Webhook) string {
 }
 
 // openedWebhook changes a webhook of the caller's organization together with its
-// credentials.
-func (s *Server) openedWebhook(ctx context.Context, id string, change func(*models.Webhook, *webhook.Credentials) error) (models.Webhook, error) {
+// credentials. Of those that another key sealed there is what the row shows of them.
+func (s *Server) openedWebhook(ctx context.Context, id string, change func(row *models.Webhook, c *webhook.Credentials, opened bool) error) (models.Webhook, error) {
 	if err := checkWebhookID(id); err != nil {
 		return models.Webhook{}, err
 	}
 	return s.opts.Store.ChangeWebhook(ctx, identityOf(ctx).OrganizationID, id, func(row *models.Webhook) error {
 		credentials, err := s.opts.WebhookVault.Open(*row)
 		if err != nil {
-			return err
+			s.logOf(ctx).WithError(err).WithField("webhook", row.ID).Warn("the credentials of a webhook do not open")
+			credentials = webhook.Recall(*row)
 		}
-		return change(row, &credentials)
+		return change(row, &credentials, err == nil)
 	})
 }
 
 func (s *Server) rotateWebhookSecret(ctx context.Context, in *webhookInput) (*webhookSecretOutput, error) {
 	var answer WebhookSecret
-	_, err := s.openedWebhook(ctx, in.ID, func(row *models.Webhook, c *webhook.Credentials) error {
+	_, err := s.openedWebhook(ctx, in.ID, func(row *models.Webhook, c *webhook.Credentials, _ bool) error {
 		if row.Format != models.WebhookStandard {
 			return models.Errorf(models.CodeConflict, "Webhooks of the format %s are not signed, so there is no secret to replace.", row.Format)
+		}
+		if c.URL == "" {
+			return models.Errorf(models.CodeConflict, "The webhook's address must be given again, with PATCH, before its secret is replaced: %s.", unopenedHint)
 		}
 		c.Rotate(time.Now().UTC())
 		answer = WebhookSecret{Secret: c.Secret, PreviousValidUntil: stamp(c.PreviousUntil)}

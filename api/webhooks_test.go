@@ -11,6 +11,7 @@ import (
 
 	"github.com/slipwayhq/slipway/api"
 	"github.com/slipwayhq/slipway/models"
+	"github.com/slipwayhq/slipway/seal"
 	"github.com/slipwayhq/slipway/webhook"
 )
 
@@ -253,4 +254,66 @@ func TestDeploy_saysWhichCommitItIsOf(t *testing.T) {
 	for _, wrong := range []string{"main", commit[1:], strings.ToUpper(commit), commit + "/../x"} {
 		g.do("POST", "/deploy", g.deployBody(map[string]any{"commit": wrong})).failed(models.CodeValidation)
 	}
+}
+
+// Whoever changed the installation's key could neither stop such a webhook nor mend it.
+func TestWebhook_sealedWithAnotherKeyIsChangedAndMended(t *testing.T) {
+	g := newGateway(t)
+	lose := func(body map[string]any) api.NewWebhook {
+		hook := g.newWebhook(body)
+		key, err := seal.New(strings.Repeat("ab", seal.SecretBytes))
+		require.NoError(t, err)
+		sealed, err := webhook.NewVault(key).Seal(hook.ID, webhook.Credentials{URL: "https://example.com/", Secret: hook.Secret, Token: "hidden"})
+		require.NoError(t, err)
+		_, err = g.store.ChangeWebhook(t.Context(), g.project.OrganizationID, hook.ID, func(row *models.Webhook) error {
+			row.Sealed = sealed
+			return nil
+		})
+		require.NoError(t, err)
+		return hook
+	}
+	opened := func(id string) webhook.Credentials {
+		row, err := g.store.Webhook(t.Context(), g.project.OrganizationID, id)
+		require.NoError(t, err)
+		credentials, err := g.vault.Open(row)
+		require.NoError(t, err)
+		return credentials
+	}
+	var changed api.Webhook
+	var secret api.WebhookSecret
+
+	plain := lose(map[string]any{"url": "https://example.com/hook"})
+	path := "/webhooks/" + plain.ID
+	g.do("PATCH", path, map[string]any{"enabled": false, "events": []string{"domain.*"}}).into(200, &changed)
+	require.False(t, changed.Enabled)
+	require.Equal(t, []string{"domain.*"}, changed.Events)
+	before := time.Now()
+	g.do("POST", path+"/rotate-secret", nil).into(200, &secret)
+	require.NotEqual(t, plain.Secret, secret.Secret)
+	require.Less(t, secret.PreviousValidUntil.Sub(before), webhook.RotationTime/2, "the one before is lost")
+	require.Equal(t, webhook.Credentials{URL: "https://example.com/hook", Secret: secret.Secret, PreviousUntil: opened(plain.ID).PreviousUntil}, opened(plain.ID))
+	g.do("POST", path+"/rotate-secret", nil).into(200, &secret)
+	require.NotEmpty(t, opened(plain.ID).Previous)
+
+	queried := lose(map[string]any{"url": "https://example.com/hook?key=1"})
+	path = "/webhooks/" + queried.ID
+	g.do("POST", path+"/rotate-secret", nil).failed(models.CodeConflict)
+	g.do("PATCH", path, map[string]any{"url": "https://example.com/hook?key=2"}).into(200, &changed)
+	require.Equal(t, "https://example.com/hook?key=2", opened(queried.ID).URL)
+	require.NotContains(t, []string{"", queried.Secret}, opened(queried.ID).Secret)
+	g.do("POST", path+"/rotate-secret", nil).into(200, &secret)
+	require.Equal(t, secret.Secret, opened(queried.ID).Secret)
+
+	status := lose(map[string]any{"url": "https://api.github.com/repos/acme/shop/statuses/{sha}", "format": "github", "token": "hidden"})
+	path = "/webhooks/" + status.ID
+	g.do("PATCH", path, map[string]any{"enabled": false}).into(200, &changed)
+	g.do("PATCH", path, map[string]any{"url": status.URL}).refuses("token", "does not open")
+	g.do("PATCH", path, map[string]any{"token": "new"}).into(200, &changed)
+	require.Equal(t, webhook.Credentials{URL: status.URL, Token: "new"}, opened(status.ID))
+
+	chat := lose(map[string]any{"url": "https://hooks.slack.com/services/T0/B0/hidden", "format": "slack"})
+	g.do("PATCH", "/webhooks/"+chat.ID, map[string]any{"token": ""}).refuses("url", "does not open")
+	g.do("PATCH", "/webhooks/"+chat.ID, map[string]any{"url": "https://hooks.slack.com/services/T0/B0/new"}).into(200, &changed)
+	require.Equal(t, webhook.Credentials{URL: "https://hooks.slack.com/services/T0/B0/new"}, opened(chat.ID))
+	require.NotContains(t, g.log.String(), "hidden")
 }

@@ -35,10 +35,23 @@ func (c Credentials) secrets(at time.Time) []string {
 	return []string{c.Secret}
 }
 
-// Rotate replaces the secret; the one before stays valid for RotationTime.
+// Rotate replaces the secret; the one before, if there is one, stays valid for
+// RotationTime.
 func (c *Credentials) Rotate(at time.Time) {
-	c.Previous, c.PreviousUntil = c.Secret, at.Add(RotationTime)
+	c.Previous, c.PreviousUntil = c.Secret, at
+	if c.Previous != "" {
+		c.PreviousUntil = at.Add(RotationTime)
+	}
 	c.Secret = NewSecret()
+}
+
+// Recall gives what is known of credentials that do not open any more: the address,
+// when all of it is shown.
+func Recall(row models.Webhook) Credentials {
+	if strings.HasSuffix(row.Shown, hidden) {
+		return Credentials{}
+	}
+	return Credentials{URL: row.Shown}
 }
 
 // Vault seals credentials at rest. Safe for concurrent use.
@@ -83,11 +96,14 @@ func Shown(format models.WebhookFormat, address string) string {
 		return ""
 	}
 	if format == models.WebhookSlack {
-		return u.Scheme + "://" + u.Host + "/…"
+		return u.Scheme + "://" + u.Host + "/" + hidden
 	}
 	shown, _, query := strings.Cut(address, "?")
 	if query {
-		shown += "?…"
+		shown += "?" + hidden
 	}
 	return shown
 }
+
+// hidden stands for what is left out. No address has it: theirs are ASCII.
+const hidden = "…"
