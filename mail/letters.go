@@ -5,6 +5,9 @@ import (
 	"fmt"
 	"html/template"
 	"strings"
+	"unicode"
+
+	"golang.org/x/text/unicode/norm"
 )
 
 // ResetPassword carries the link to a new password.
@@ -75,22 +78,44 @@ func greeting(name string) string {
 	return "Hello,"
 }
 
-// line is text on one line of at most so many characters.
+// line is what others have named themselves, on one line of at most so many
+// characters, of which no mail program makes a link.
 func line(text string, most int) string {
 	text = strings.Join(strings.Fields(text), " ")
 	text = strings.Map(func(c rune) rune {
-		if c < ' ' || c == 0x7f {
+		if unicode.IsControl(c) || unicode.Is(unicode.Bidi_Control, c) {
 			return -1
 		}
 		return c
 	}, text)
 	// Mail programs would decode an encoded word (RFC 2047) in a subject, and show what
 	// names may not have.
-	text = strings.ReplaceAll(text, "=?", "= ?")
+	text = unlinked(strings.ReplaceAll(text, "=?", "= ?"))
 	if runes := []rune(text); len(runes) > most {
 		text = string(runes[:most-1]) + "…"
 	}
 	return text
+}
+
+// unlinked parts what addresses are made of: "https: //evil. example". Anybody may be
+// invited by anybody, who would else have us send links of theirs.
+func unlinked(text string) string {
+	var b strings.Builder
+	parted := false
+	for _, c := range text {
+		if parted && c != ' ' {
+			b.WriteByte(' ')
+		}
+		b.WriteRune(c)
+		parted = partsAddress(c)
+	}
+	return b.String()
+}
+
+// partsAddress says whether a character stands between the parts of an address of
+// any kind, or is taken for one that does (the dots of RFC 3490 §3.1).
+func partsAddress(c rune) bool {
+	return c == '\u3002' || c == '\uFF61' || strings.ContainsAny(norm.NFKC.String(string(c)), `.:@\`)
 }
 
 // letter is what all letters are made of.

@@ -149,7 +149,36 @@ func TestLetters_letNoNameBeDecoded(t *testing.T) {
 	require.NoError(t, err)
 	subject, err := new(mime.WordDecoder).DecodeHeader(letter.Header.Get("Subject"))
 	require.NoError(t, err)
-	require.Equal(t, "Join = ?utf-8?q?=E2=80=AEmoc.live?= on Slipway", subject)
+	require.Equal(t, "Join = ?utf-8?q?=E2=80=AEmoc. live?= on Slipway", subject)
+}
+
+// Whoever made an organization of the name could have any address sent a link.
+func TestLetters_makeNoLinkOfAName(t *testing.T) {
+	for name, shown := range map[string]string{
+		"Acme & Sons":              "Acme & Sons",
+		"Node.js, 24/7":            "Node. js, 24/7",
+		"Acme Inc.":                "Acme Inc.",
+		"https://evil.example/x":   "https: //evil. example/x",
+		"www.evil.example":         "www. evil. example",
+		"eve@evil.example":         "eve@ evil. example",
+		"evil。example":             "evil。 example",
+		"evil．example":             "evil． example",
+		"evil｡example":             "evil｡ example",
+		"https：//localhost/x":      "https： //localhost/x",
+		"http://3232235777":        "http: //3232235777",
+		"mailto:eve@localhost":     "mailto: eve@ localhost",
+		`\\evil\share`:             `\ \ evil\ share`,
+		"evil.\u202Eexample":       "evil. example",
+		"a\x1b[31m\u009bred\x00b":  "a[31mredb",
+		"two\u2028lines\u0085here": "two lines here",
+	} {
+		require.Equal(t, shown, line(name, 80), "%q", name)
+		m := Invitation("ada@example.com", name, name, "viewer", "https://x.example/app")
+		require.Equal(t, "Join "+shown+" on Slipway", m.Subject)
+		require.Contains(t, m.Text, shown+" invites you to the organization "+shown+", as viewer.")
+		require.Equal(t, 1, strings.Count(m.HTML, "href="))
+	}
+	require.Contains(t, Welcome("ada@example.com", "evil.example", "https://x.example/app").Text, "Hello evil. example,")
 }
 
 func TestNew_saysWhatIsWrong(t *testing.T) {
