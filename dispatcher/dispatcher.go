@@ -26,6 +26,7 @@ import (
 	"golang.org/x/sync/singleflight"
 
 	"github.com/slipwayhq/slipway/blob"
+	"github.com/slipwayhq/slipway/clientaddr"
 	"github.com/slipwayhq/slipway/edge"
 	"github.com/slipwayhq/slipway/models"
 )
@@ -101,6 +102,9 @@ type Options struct {
 
 	HTTPS  HTTPS
 	Limits Limits
+	// Addresses knows the proxies whose connections are many people's; the zero
+	// Finder knows none. Nothing else is believed of them.
+	Addresses clientaddr.Finder
 }
 
 // Limits bound what a request may cost. Zero values take the defaults.
@@ -133,7 +137,8 @@ type Limits struct {
 	// begins to answer; default 100 s.
 	AnswerTimeout time.Duration
 	// ClientConnections bounds the connections of one client address, an IPv6
-	// client being a /64 network; default 2,048, negative for no bound.
+	// client being a /64 network; default 2,048, negative for no bound. Those of
+	// trusted proxies are not counted.
 	ClientConnections int
 }
 

@@ -7,12 +7,15 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/netip"
+	"os"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/slipwayhq/slipway/clientaddr"
 	"github.com/slipwayhq/slipway/dispatcher"
 )
 
@@ -208,6 +211,22 @@ func TestFront_slowClientsAreCutOffAndHarmNobody(t *testing.T) {
 	for i := range 200 {
 		conn := w.dial()
 		switch i % 3 {
+// A load balancer's connections are those of all visitors.
+func TestFront_doesNotCountTheConnectionsOfATrustedProxy(t *testing.T) {
+	w := newWorld(t, func(o *dispatcher.Options) {
+		o.Limits.ClientConnections = 1
+		o.Addresses = clientaddr.New([]netip.Prefix{netip.MustParsePrefix("127.0.0.0/8")})
+	})
+	w.deploy("my-app", files{"/index.html": "start"})
+	secure := w.listenTLS()
+	for range 3 {
+		for _, conn := range []*client{w.dial(), w.dialTLS(secure)} {
+			conn.send("GET / HTTP/1.1\r\nHost: my-app.localhost\r\n\r\n")
+			require.Equal(t, "start", conn.read("GET").body)
+		}
+	}
+}
+
 		case 0: // says nothing
 		case 1:
 			conn.send("GET / HTTP/1.1\r\nHost: my-app.localhost\r\nX-A: ")

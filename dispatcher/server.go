@@ -171,9 +171,14 @@ func connectionState(conn net.Conn, state http.ConnState) {
 }
 
 // admit counts a connection against its client's address. Not ok means that the
-// address has all it may have.
+// address has all it may have. Those of trusted proxies are not counted: they are
+// many people's, and whoever ends the connections of people bounds them.
 func (s *Server) admit(conn net.Conn) (release func(), ok bool) {
-	return s.clients.Take(clientaddr.Peer(conn))
+	peer := clientaddr.Peer(conn)
+	if s.d.opts.Addresses.Trusts(peer) {
+		return func() {}, true
+	}
+	return s.clients.Take(peer)
 }
 
 // serverLog takes what net/http has to say: mostly clients that broke off,

@@ -13,6 +13,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"github.com/slipwayhq/slipway/certs"
+	"github.com/slipwayhq/slipway/clientaddr"
 	"github.com/slipwayhq/slipway/config"
 	"github.com/slipwayhq/slipway/dispatcher"
 	"github.com/slipwayhq/slipway/edge"
@@ -35,6 +36,7 @@ func (p *platform) newDispatcher(workers edge.Workers, https dispatcher.HTTPS, h
 			CacheBytes: c.Dispatch.CacheBytes, HeaderBytes: c.Dispatch.MaxHeader, RequestBytes: c.Dispatch.MaxBody,
 			ClientConnections: clientConnections(c.Dispatch.ClientConnections), AnswerTimeout: c.Edge.RequestTimeout,
 		},
+		Addresses: clientaddr.New(c.Auth.TrustedProxies),
 		Metrics:   measured,
 		Tracer:    p.tracing.Dispatcher(),
 		AccessLog: dispatcher.AccessLog{Requests: c.Dispatch.AccessLog, JSON: c.LogFormat == "json", Output: p.log.Out},
