@@ -63,6 +63,10 @@ func newGuarded(t testing.TB, asked *atomic.Int64) (*Certs, *noRows) {
 func TestUnknownNames_fiftyThousandCostNextToNothing(t *testing.T) {
 	var asked atomic.Int64
 	c, rows := newGuarded(t, &asked)
+	began := time.Now()
+	// One source is looked up for so often in a window, of which a slow machine needs
+	// more than one.
+	limit := func() int64 { return int64(strikeLimit * (1 + time.Since(began)/strikeWindow)) }
 	for i := range 50_000 {
 		protocol := "h2"
 		if i%2 == 1 {
@@ -72,13 +76,13 @@ func TestUnknownNames_fiftyThousandCostNextToNothing(t *testing.T) {
 		require.NoError(t, err)
 		require.Nil(t, certificate)
 	}
-	require.LessOrEqual(t, asked.Load(), int64(strikeLimit))
+	require.LessOrEqual(t, asked.Load(), limit())
 	require.Zero(t, rows.asked.Load())
 
 	// Others are not made to pay.
 	_, err := c.certificate(t.Context(), hello("name.example", "203.0.113.8:4000"))
 	require.NoError(t, err)
-	require.LessOrEqual(t, asked.Load(), int64(strikeLimit)+1)
+	require.LessOrEqual(t, asked.Load(), limit()+1)
 	before := asked.Load()
 	c.Forget("name.example")
 	_, err = c.certificate(t.Context(), hello("name.example", "203.0.113.8:4000"))

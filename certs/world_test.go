@@ -30,6 +30,7 @@ import (
 	"github.com/slipwayhq/slipway/models"
 	"github.com/slipwayhq/slipway/models/modelstest"
 	"github.com/slipwayhq/slipway/seal"
+	"github.com/slipwayhq/slipway/tools/leaks"
 )
 
 const secret = "AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8="
@@ -39,7 +40,7 @@ func TestMain(m *testing.M) {
 		runProcess(settings)
 		return
 	}
-	goleak.VerifyTestMain(pgtest.Wrap(m),
+	leaks.VerifyTestMain(pgtest.Wrap(m),
 		// One for each account and authority, for as long as the process lives.
 		goleak.IgnoreAnyFunction("github.com/caddyserver/certmagic.(*RingBufferRateLimiter).loop"))
 }
@@ -98,10 +99,14 @@ type running struct {
 	stop    func()
 }
 
+// testLease outlasts what may hold up a holder that lives, and is waited for by
+// whoever comes after one that was killed.
+const testLease = 4 * time.Second
+
 // options are those of most tests.
 func options(t testing.TB, store *models.Store, d *domains, authority *pebbletest.Server) certs.Options {
 	t.Helper()
-	o := certs.Options{Domain: "apps.test", Allowed: d.allowed, Rows: store, Key: sealKey(t), LocalDir: filepath.Join(t.TempDir(), "certs"), Lease: time.Second}
+	o := certs.Options{Domain: "apps.test", Allowed: d.allowed, Rows: store, Key: sealKey(t), LocalDir: filepath.Join(t.TempDir(), "certs"), Lease: testLease}
 	if authority != nil {
 		o.Directory, o.CAFile, o.Email = authority.Directory, authority.CAFile, "ops@apps.test"
 	}
@@ -169,8 +174,8 @@ func start(c *certs.Certs, tlsListener, httpListener net.Listener) (stop func())
 
 // handshake does a full handshake and returns the certificate served.
 func handshake(addr, name string, roots *x509.CertPool) (*x509.Certificate, error) {
-	dialer := &tls.Dialer{NetDialer: &net.Dialer{Timeout: 20 * time.Second}, Config: &tls.Config{ServerName: name, RootCAs: roots, NextProtos: []string{"h2", "http/1.1"}}}
-	ctx, cancel := context.WithTimeout(context.Background(), 20*time.Second)
+	dialer := &tls.Dialer{NetDialer: &net.Dialer{Timeout: patience}, Config: &tls.Config{ServerName: name, RootCAs: roots, NextProtos: []string{"h2", "http/1.1"}}}
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
 	connection, err := dialer.DialContext(ctx, "tcp", addr)
 	if err != nil {
@@ -186,14 +191,32 @@ func requireRefused(t testing.TB, addr, name string) {
 	require.ErrorContains(t, err, "unrecognized name")
 }
 
+// patience is how long a test waits for what must come: long, because only a test
+// that fails waits for all of it.
+const patience = 2 * time.Minute
+
 // eventually polls.
 func eventually(t testing.TB, what string, condition func() bool) {
 	t.Helper()
-	for deadline := time.Now().Add(20 * time.Second); !condition(); time.Sleep(20 * time.Millisecond) {
+	for deadline := time.Now().Add(patience); !condition(); time.Sleep(20 * time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatal("never: " + what)
 		}
 	}
+}
+
+// settledRequests is how many ACME requests there were, once it stays the same:
+// the authority writes down what it is asked a moment later.
+func settledRequests(t testing.TB, authority *pebbletest.Server) int {
+	t.Helper()
+	last := -1
+	eventually(t, "an end of the requests", func() bool {
+		before := last
+		time.Sleep(200 * time.Millisecond) // not a wait for something: nothing is to happen meanwhile
+		last = authority.Requests()
+		return last == before
+	})
+	return last
 }
 
 // logLines keeps what is logged.
@@ -273,7 +296,7 @@ func runProcess(settings string) {
 	log := logrus.New()
 	log.SetLevel(logrus.ErrorLevel)
 	c, err := certs.New(certs.Options{Domain: "apps.test", Allowed: d.allowed, Rows: store, Key: key, LocalDir: p.LocalDir, Log: log,
-		Directory: p.Directory, CAFile: p.CAFile, Email: "ops@apps.test", Lease: time.Second})
+		Directory: p.Directory, CAFile: p.CAFile, Email: "ops@apps.test", Lease: testLease})
 	check(err)
 	if p.HoldLock != "" {
 		check(c.Storage().Lock(context.Background(), p.HoldLock))
