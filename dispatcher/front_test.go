@@ -8,7 +8,6 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
-	"os"
 	"strings"
 	"testing"
 	"time"
@@ -201,16 +200,6 @@ func TestFront_boundsTheConnectionsOfOneClient(t *testing.T) {
 	require.Equal(t, "start", open[1].read("GET").body, "the others were not harmed")
 }
 
-func TestFront_slowClientsAreCutOffAndHarmNobody(t *testing.T) {
-	w := newWorld(t, func(o *dispatcher.Options) {
-		o.Limits.HeaderTimeout = 300 * time.Millisecond
-		o.Limits.IdleTimeout = 400 * time.Millisecond
-	})
-	w.deploy("my-app", files{"/index.html": "start"})
-	var slow []*client
-	for i := range 200 {
-		conn := w.dial()
-		switch i % 3 {
 // A load balancer's connections are those of all visitors.
 func TestFront_doesNotCountTheConnectionsOfATrustedProxy(t *testing.T) {
 	w := newWorld(t, func(o *dispatcher.Options) {
@@ -227,6 +216,16 @@ func TestFront_doesNotCountTheConnectionsOfATrustedProxy(t *testing.T) {
 	}
 }
 
+func TestFront_slowClientsAreCutOffAndHarmNobody(t *testing.T) {
+	w := newWorld(t, func(o *dispatcher.Options) {
+		o.Limits.HeaderTimeout = 300 * time.Millisecond
+		o.Limits.IdleTimeout = 400 * time.Millisecond
+	})
+	w.deploy("my-app", files{"/index.html": "start"})
+	var slow []*client
+	for i := range 200 {
+		conn := w.dial()
+		switch i % 3 {
 		case 0: // says nothing
 		case 1:
 			conn.send("GET / HTTP/1.1\r\nHost: my-app.localhost\r\nX-A: ")
