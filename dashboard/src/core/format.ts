@@ -62,3 +62,11 @@ export const short = (id: string) => id.replace(/^[a-z]+_/, "").slice(0, 10);
 
 // sentence has a capital at its start.
 export const sentence = (words: string) => words.charAt(0).toUpperCase() + words.slice(1).replaceAll("_", " ");
+
+// browserOf is what people call the browser that a user agent names.
+export function browserOf(agent: string): string {
+  const browser = /Edg\//.test(agent) ? "Edge" : /Firefox\//.test(agent) ? "Firefox" : /Chrome\//.test(agent) ? "Chrome" : /Safari\//.test(agent) ? "Safari" : "";
+  const system = /Android/.test(agent) ? "Android" : /iPhone|iPad/.test(agent) ? "iOS" : /Mac OS X/.test(agent) ? "macOS" : /Windows/.test(agent) ? "Windows" : /Linux/.test(agent) ? "Linux" : "";
+  if (!browser) return agent.slice(0, 60) || "An unknown program";
+  return system ? `${browser} on ${system}` : browser;
+}

@@ -6,7 +6,7 @@ import { loadOrganizations, switchTo } from "../core/session";
 import type { Organization } from "../core/types";
 import { Button, ErrorNote, Field, PageHead, useAction } from "../ui/parts";
 import { useTitle } from "../ui/title";
-import { OwnInvitations } from "./account";
+import { OwnInvitations } from "./owninvitations";
 
 export function NoOrganization() {
   useTitle("New organization");
