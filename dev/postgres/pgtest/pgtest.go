@@ -1,8 +1,8 @@
 // Package pgtest gives tests databases of their own on a real PostgreSQL server.
 //
 // One server is started per test binary, on first use, with durability off.
-// It dies with the test binary, and its folder with it or at the latest on the
-// next start of any test that uses this package.
+// It dies with the test binary, and its folder with it or at the latest when a test
+// that uses this package starts an hour later.
 package pgtest
 
 import (
@@ -74,8 +74,13 @@ func URL(t testing.TB) string {
 		t.Fatal(err)
 	}
 	dropAfter(t, server, name)
-	return server.URL(name)
+	return patient(server.URL(name))
 }
+
+// patient lets connections take as long as they need on a busy machine. The few
+// seconds that the product gives them are too short for many at once, which all
+// prove that they know the password.
+func patient(url string) string { return url + "&connect_timeout=120" }
 
 // Copy makes a database for this test as prepare leaves it: a copy of one that it
 // prepares once in the test binary, which is quicker than migrating each. Every
@@ -88,7 +93,7 @@ func Copy(t testing.TB, prepare func(url string) error) string {
 	defer cancel()
 	shared.prepare.Do(func() {
 		if shared.prepareErr = server.CreateDatabase(ctx, original); shared.prepareErr == nil {
-			shared.prepareErr = prepare(server.URL(original))
+			shared.prepareErr = prepare(patient(server.URL(original)))
 		}
 	})
 	if shared.prepareErr != nil {
@@ -99,7 +104,7 @@ func Copy(t testing.TB, prepare func(url string) error) string {
 		t.Fatal(err)
 	}
 	dropAfter(t, server, name)
-	return server.URL(name)
+	return patient(server.URL(name))
 }
 
 func dropAfter(t testing.TB, server *postgres.Server, name string) {
@@ -132,12 +137,17 @@ func start() {
 	shared.server, shared.err = postgres.Start(ctx, postgres.Options{DataDir: shared.dir, Ephemeral: true})
 }
 
-// sweep removes folders of test binaries that were killed; a living one holds its lock.
+// sweep removes folders of test binaries that were killed; a living one holds its
+// lock, which it takes a moment after it has made the file.
 func sweep() {
 	dirs, _ := filepath.Glob(filepath.Join(os.TempDir(), folderPattern))
 	for _, dir := range dirs {
 		lock, err := os.OpenFile(filepath.Join(dir, "lock"), os.O_RDWR, 0)
 		if err != nil {
+			continue
+		}
+		if made, err := lock.Stat(); err != nil || time.Since(made.ModTime()) < time.Hour {
+			_ = lock.Close()
 			continue
 		}
 		if unix.Flock(int(lock.Fd()), unix.LOCK_EX|unix.LOCK_NB) == nil {
