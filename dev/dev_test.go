@@ -90,6 +90,9 @@ func serveTest(ctx context.Context, addr string) error {
 	defer func() { _ = server.Close() }()
 	select {
 	case <-ctx.Done():
+		if os.Getenv("SLIPWAY_TEST_STUBBORN") != "" {
+			select {} // only a second signal ends it
+		}
 		return ctx.Err()
 	case err := <-ended:
 		return err
@@ -112,14 +115,14 @@ type process struct {
 	dir string
 }
 
-func startProcess(t *testing.T, dir string) *process {
+func startProcess(t *testing.T, dir string, env ...string) *process {
 	t.Helper()
 	binary, err := temporal.Build(t.Context(), temporaltest.Root())
 	require.NoError(t, err)
 	self, err := os.Executable()
 	require.NoError(t, err)
 	p := &process{t: t, cmd: exec.Command(self), out: &buffer{}, dir: dir}
-	p.cmd.Env = append(os.Environ(), "SLIPWAY_TEST_DEV="+dir, "SLIPWAY_TEST_BINARY="+binary)
+	p.cmd.Env = append(os.Environ(), append(env, "SLIPWAY_TEST_DEV="+dir, "SLIPWAY_TEST_BINARY="+binary)...)
 	p.cmd.Stdout, p.cmd.Stderr = p.out, p.out
 	p.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	require.NoError(t, p.cmd.Start())
@@ -129,8 +132,11 @@ func startProcess(t *testing.T, dir string) *process {
 
 func (p *process) await(text string) {
 	p.t.Helper()
-	require.Eventually(p.t, func() bool { return strings.Contains(p.out.String(), text) }, 90*time.Second, 20*time.Millisecond,
-		"waiting for %q", text)
+	for deadline := time.Now().Add(3 * time.Minute); !strings.Contains(p.out.String(), text); time.Sleep(20 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			require.Fail(p.t, "waiting for "+text, p.out.String())
+		}
+	}
 }
 
 func (p *process) credentials() Credentials {
@@ -187,7 +193,7 @@ func TestRun_startsEverythingAndStopsEverythingInOrder(t *testing.T) {
 	require.Equal(t, "org", c.OrgID)
 
 	_ = get(c.APIURL + "/crash")
-	require.Eventually(t, func() bool { return get(c.APIURL+"/") == nil }, 20*time.Second, 20*time.Millisecond)
+	require.Eventually(t, func() bool { return get(c.APIURL+"/") == nil }, time.Minute, 20*time.Millisecond)
 	p.await("crashed on request")
 
 	pids := descendants(t, p.cmd.Process.Pid)
@@ -218,12 +224,12 @@ func TestRun_secondOneOnTheFolderIsRefusedAndKillLeavesNothing(t *testing.T) {
 	// At once, on what the killed one left, and with the same identity.
 	again := startProcess(t, dir)
 	again.await("Slipway is ready")
-	require.True(t, gone(pids)(), "the killed one's children are gone")
+	require.Eventually(t, gone(pids), time.Minute, 20*time.Millisecond, "the killed one's children are gone")
 	require.Equal(t, first.Token, again.credentials().Token)
 	pids = descendants(t, again.cmd.Process.Pid)
 	require.NoError(t, again.cmd.Process.Kill())
 	_ = again.cmd.Wait()
-	require.Eventually(t, gone(pids), 10*time.Second, 20*time.Millisecond)
+	require.Eventually(t, gone(pids), time.Minute, 20*time.Millisecond)
 }
 
 func TestRun_killedChildrenAreStartedAgain(t *testing.T) {
@@ -234,7 +240,7 @@ func TestRun_killedChildrenAreStartedAgain(t *testing.T) {
 	}
 	require.Eventually(t, func() bool {
 		return len(directChildren(t, p.cmd.Process.Pid)) == 2 && get(p.credentials().TemporalUIURL) == nil
-	}, 60*time.Second, 50*time.Millisecond)
+	}, 3*time.Minute, 50*time.Millisecond)
 	require.NoError(t, p.cmd.Process.Signal(syscall.SIGTERM))
 	require.NoError(t, p.cmd.Wait())
 }
@@ -264,15 +270,17 @@ func TestRun_fatalFailureEndsItWithTheReason(t *testing.T) {
 	require.True(t, gone(pids)())
 }
 
+// The first signal alone would not end it: its role never comes to its end.
 func TestRun_secondSignalStopsAtOnce(t *testing.T) {
-	p := startProcess(t, t.TempDir())
+	p := startProcess(t, t.TempDir(), "SLIPWAY_TEST_STUBBORN=1")
 	p.await("Slipway is ready")
 	pids := descendants(t, p.cmd.Process.Pid)
 	require.NoError(t, p.cmd.Process.Signal(os.Interrupt))
 	p.await("Stopping …")
 	require.NoError(t, p.cmd.Process.Signal(os.Interrupt))
 	require.NoError(t, p.cmd.Wait())
-	require.Eventually(t, gone(pids), 10*time.Second, 20*time.Millisecond)
+	require.Contains(t, p.out.String(), "Stopping at once.")
+	require.Eventually(t, gone(pids), time.Minute, 20*time.Millisecond)
 }
 
 func TestRun_busyPortNamesItsSetting(t *testing.T) {

@@ -40,10 +40,10 @@ func TestStop_insistsAndTakesGrandchildrenAlong(t *testing.T) {
 	process, err := Start(Options{Name: "stubborn", Path: "/bin/sh", Output: out,
 		Args: []string{"-c", `trap "" TERM; sleep 60 & echo $!; while :; do wait; done`}})
 	require.NoError(t, err)
-	require.Eventually(t, func() bool { return strings.Contains(out.String(), "\n") }, 5*time.Second, time.Millisecond)
+	require.Eventually(t, func() bool { return strings.Contains(out.String(), "\n") }, time.Minute, time.Millisecond)
 	process.Stop(t.Context(), 50*time.Millisecond, syscall.SIGTERM)
 	require.ErrorContains(t, process.Err(), "stubborn ended: signal: killed")
-	require.Eventually(t, func() bool { return syscall.Kill(-process.Pid(), 0) != nil }, 5*time.Second, time.Millisecond)
+	require.Eventually(t, func() bool { return syscall.Kill(-process.Pid(), 0) != nil }, time.Minute, time.Millisecond)
 }
 
 func TestStop_hurriesWhenItsContextEnds(t *testing.T) {
@@ -51,8 +51,8 @@ func TestStop_hurriesWhenItsContextEnds(t *testing.T) {
 	ctx, cancel := context.WithCancel(t.Context())
 	cancel()
 	started := time.Now()
-	process.Stop(ctx, time.Minute, syscall.SIGTERM)
-	require.Less(t, time.Since(started), 20*time.Second)
+	process.Stop(ctx, time.Hour, syscall.SIGTERM)
+	require.Less(t, time.Since(started), 5*time.Minute)
 }
 
 func TestErr_endsWithTheLastLinesOfOutput(t *testing.T) {

@@ -148,7 +148,7 @@ func TestServer_serveStartsAKilledServerAgainOnItsPort(t *testing.T) {
 			return false
 		}
 		return conn.Close(t.Context()) == nil
-	}, 20*time.Second, pollInterval)
+	}, time.Minute, pollInterval)
 	require.Equal(t, port, server.Port())
 	require.Equal(t, "bytes", query(t, server.URL("postgres"), "SELECT b FROM kept"))
 	cancel()
@@ -218,7 +218,7 @@ func TestServer_runsForAnOrdinaryUser(t *testing.T) {
 	require.Equal(t, "1", query(t, url, "SELECT '1'"))
 	require.NoError(t, cmd.Process.Kill())
 	_ = cmd.Wait()
-	require.Eventually(t, func() bool { return len(processesIn(filepath.Join(dir, "cluster"))) == 0 }, 10*time.Second, pollInterval)
+	require.Eventually(t, func() bool { return len(processesIn(filepath.Join(dir, "cluster"))) == 0 }, time.Minute, pollInterval)
 }
 
 func TestServer_unfinishedFolderIsMadeAnew(t *testing.T) {

@@ -76,7 +76,7 @@ func TestStart_workflowsRunAtOnceAndAreFoundBySearchAttribute(t *testing.T) {
 		found, err := c.CountWorkflow(t.Context(), &workflowservice.CountWorkflowExecutionsRequest{
 			Query: "DeploymentStatus = 'queued'"})
 		return err == nil && found.Count == 1
-	}, 10*time.Second, 50*time.Millisecond)
+	}, time.Minute, 50*time.Millisecond)
 }
 
 func TestServer_workflowsSurviveAKilledServerOnPostgres(t *testing.T) {
@@ -131,7 +131,7 @@ func TestServer_diesWithItsParent(t *testing.T) {
 	require.Len(t, pids, 1)
 	require.NoError(t, cmd.Process.Kill())
 	_ = cmd.Wait()
-	require.Eventually(t, func() bool { return syscall.Kill(pids[0], 0) != nil }, 10*time.Second, 20*time.Millisecond)
+	require.Eventually(t, func() bool { return syscall.Kill(pids[0], 0) != nil }, time.Minute, 20*time.Millisecond)
 }
 
 func TestStart_serverThatCannotStartSaysWhy(t *testing.T) {
