@@ -66,6 +66,9 @@ func (b *bodies) fromMemory(ctx context.Context, key blob.Key, size int64) ([]by
 		return data, nil
 	}
 	return once(ctx, &b.loads, key, func(ctx context.Context) ([]byte, error) {
+		if data, ok := b.kept.get(key); ok {
+			return data, nil // was read for others meanwhile
+		}
 		b.kept.missed(key)
 		data, err := fetch(ctx, b.blobs, key, b.small)
 		if err != nil {

@@ -118,6 +118,9 @@ func (c *releases) sharing(ctx context.Context, route *models.Route) (*sharing, 
 		return kept, nil
 	}
 	return once(ctx, &c.loads, key, func(ctx context.Context) (*sharing, error) {
+		if kept, ok := c.shared.get(key); ok {
+			return kept, nil // was read for others meanwhile
+		}
 		data, err := fetch(ctx, c.blobs, key, models.MaxWorkerBundle)
 		if err != nil {
 			return nil, fmt.Errorf("read worker bundle %s: %w", key, err)

@@ -61,6 +61,9 @@ func (c *releases) get(ctx context.Context, route *models.Route) (*release, erro
 		return kept, nil
 	}
 	return once(ctx, &c.loads, key, func(ctx context.Context) (*release, error) {
+		if kept, ok := c.kept.get(key); ok {
+			return kept, nil // was read for others meanwhile
+		}
 		c.kept.missed(key)
 		data, err := fetch(ctx, c.blobs, key, maxManifestBytes)
 		if err != nil {

@@ -3,9 +3,11 @@ package dispatcher
 import (
 	"context"
 	"fmt"
+	"io"
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/sirupsen/logrus"
@@ -138,6 +140,46 @@ func TestRouteTable_aRouteInUseCostsNoAllocation(t *testing.T) {
 			t.Fatal("another route")
 		}
 	}))
+}
+
+// hanging is a database that takes questions and answers none.
+type hanging struct{}
+
+func (hanging) Route(ctx context.Context, _ string) (models.Route, error) {
+	<-ctx.Done()
+	return models.Route{}, context.Cause(ctx)
+}
+
+func TestRouteTable_aHangingDatabaseDelaysAChangedRouteOnlyOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		table := filled(1, 1000)
+		table.source = hanging{}
+		table.log.(*logrus.Logger).SetOutput(io.Discard)
+		table.invalidate(keyOf(0))
+		for _, want := range []time.Duration{staleWait, 0, 0} {
+			began := time.Now()
+			route, err := table.get(t.Context(), keyOf(0))
+			require.NoError(t, err)
+			require.Equal(t, "rel-0", route.ReleaseID, "the old one, rather than none")
+			require.Equal(t, want, time.Since(began))
+		}
+		time.Sleep(loadTimeout) // until the read has been given up
+	})
+}
+
+func TestRouteTable_anAnnouncementEndsThatANameIsUnknown(t *testing.T) {
+	table := filled(0, 1000)
+	table.addNegative(keyOf(0))
+	require.True(t, table.isNegative(keyOf(0)))
+	table.invalidate(keyOf(0))
+	require.False(t, table.isNegative(keyOf(0)), "before the time for it is over")
+}
+
+func TestRouteTable_readsWhatWasReadMeanwhileNoMore(t *testing.T) {
+	table := filled(1, 1000) // without a source: a read would panic
+	route, err := table.read(keyOf(0))
+	require.NoError(t, err)
+	require.Equal(t, "rel-0", route.ReleaseID)
 }
 
 func TestHashSet_hasWhatWasAdded(t *testing.T) {

@@ -180,8 +180,12 @@ func (t *routeTable) read(key string) (*models.Route, error) {
 	}
 	hash := t.hash(key)
 	shard := t.shard(hash)
-	if shard.find(hash, key) == nil && !t.misses.allows(key, time.Now()) {
+	entry := shard.find(hash, key)
+	switch {
+	case entry == nil && !t.misses.allows(key, time.Now()):
 		return nil, errTooManyMisses // meanwhile, while it waited
+	case entry != nil && !entry.stale.Load() && t.heard.Load():
+		return shard.route(entry), nil // was read for others, while it was on its way here
 	}
 	epoch := shard.epoch.Load()
 	route, err := t.source.Route(ctx, key)
