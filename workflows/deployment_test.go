@@ -37,7 +37,7 @@ func newStage(t *testing.T, s *steps) *stage {
 	env.SetWorkerOptions(worker.Options{
 		EnableSessionWorker: true, MaxConcurrentSessionExecutionSize: 1, MaxHeartbeatThrottleInterval: 10 * time.Millisecond,
 	})
-	env.SetTestTimeout(20 * time.Second)
+	env.SetTestTimeout(patience)
 	env.RegisterWorkflowWithOptions(Deployment, workflow.RegisterOptions{Name: models.WorkflowDeployment})
 	s.register(env)
 	return &stage{TestWorkflowEnvironment: env, t: t, steps: s}

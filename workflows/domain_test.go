@@ -60,6 +60,7 @@ func domainStage(t *testing.T, d *dns) *testsuite.TestWorkflowEnvironment {
 	var suite testsuite.WorkflowTestSuite
 	suite.SetLogger(quiet{})
 	env := suite.NewTestWorkflowEnvironment()
+	env.SetTestTimeout(patience)
 	d.register(env)
 	return env
 }
@@ -73,7 +74,9 @@ func TestDomain_looksLessAndLessOftenUntilItIsActive(t *testing.T) {
 	require.NoError(t, env.GetWorkflowResult(&state))
 	require.Equal(t, activeD, state)
 	require.Equal(t, int64(5), d.looks.Load())
-	require.Equal(t, (5+10+20+40)*time.Second, env.Now().Sub(began).Round(time.Second))
+	took := env.Now().Sub(began) // in which a look takes the time it takes
+	require.GreaterOrEqual(t, took, (5+10+20+40)*time.Second)
+	require.Less(t, took, (5+10+20+80)*time.Second)
 }
 
 func TestDomain_failsWhenItsTimeIsOver(t *testing.T) {
@@ -85,7 +88,7 @@ func TestDomain_failsWhenItsTimeIsOver(t *testing.T) {
 	require.NoError(t, env.GetWorkflowResult(&state))
 	require.Equal(t, models.DomainFailed, state.Status)
 	require.Equal(t, int64(1), d.failed.Load())
-	require.Equal(t, 3*time.Hour, env.Now().Sub(began).Round(time.Second), "the last look is at the deadline")
+	require.Equal(t, 3*time.Hour, env.Now().Sub(began).Round(time.Minute), "the last look is at the deadline")
 }
 
 func TestDomain_aLongWaitGoesOnInANewRun(t *testing.T) {
@@ -132,18 +135,17 @@ func TestDomain_onARealServer(t *testing.T) {
 			t.Cleanup(w.Stop)
 			row := models.Domain{ID: models.NewID(models.PrefixDomain), Host: "shop.example.com", ProjectID: "prj_1", OrganizationID: "org_1"}
 			for n := range states {
-				// Each signal spares the wait; starting it again is harmless.
-				require.Eventually(t, func() bool { return int(d.looks.Load()) == n }, time.Minute, 10*time.Millisecond)
+				// Each signal spares the wait; starting it again is harmless. On a busy
+				// machine the wait may be over before.
+				require.Eventually(t, func() bool { return int(d.looks.Load()) >= n }, patience, 10*time.Millisecond)
 				_, err := CheckDomain(t.Context(), c, row, time.Hour, queue)
 				require.NoError(t, err)
 			}
 			var state models.DomainState
 			require.NoError(t, c.GetWorkflow(t.Context(), row.ID, "").Get(t.Context(), &state))
 			require.Equal(t, states[len(states)-1], state)
-			value, err := c.QueryWorkflow(t.Context(), row.ID, "", models.QueryStatus)
-			require.NoError(t, err)
 			var asked models.DomainState
-			require.NoError(t, value.Get(&asked))
+			askStatus(t, c, row.ID, &asked)
 			require.Equal(t, state, asked)
 			keepHistory(t, name, c, row.ID)
 		})

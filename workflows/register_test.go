@@ -22,7 +22,7 @@ func TestRegisterAttributes_addsWhatANamespaceLacksOnce(t *testing.T) {
 	require.Eventually(t, func() bool {
 		missing, err := missingAttributes(t.Context(), c, namespace)
 		return err == nil && len(missing) == 4
-	}, 30*time.Second, 100*time.Millisecond)
+	}, patience, 100*time.Millisecond)
 	for range 2 {
 		require.NoError(t, RegisterAttributes(t.Context(), c, namespace))
 	}

@@ -132,7 +132,7 @@ func TestDeployment_rejectsABuildThatTakesTooLong(t *testing.T) {
 		return models.BuildResult{}, untilCanceled(ctx)
 	}})
 	hold := input
-	hold.ActiveTimeout = 300 * time.Millisecond
+	hold.ActiveTimeout = time.Second
 	status, err := s.runWith(hold)
 	require.NoError(t, err)
 	require.Equal(t, models.OutcomeRejected, status.Outcome)

@@ -111,13 +111,13 @@ func scenes() []scene {
 		}, outcome: models.OutcomeCanceled},
 		{name: "timeout", steps: &steps{build: func(ctx context.Context, _ models.StepInput) (models.BuildResult, error) {
 			return models.BuildResult{}, untilCanceled(ctx)
-		}}, input: func(in *models.DeploymentInput) { in.ActiveTimeout = time.Second }, outcome: models.OutcomeRejected,
+		}}, input: func(in *models.DeploymentInput) { in.ActiveTimeout = 2 * time.Second }, outcome: models.OutcomeRejected,
 			check: func(t *testing.T, _ *run, s models.Status) {
 				require.Equal(t, models.CodeDeploymentTimeout, s.ErrorCode)
 			}},
 		{name: "deploy-too-long", steps: &steps{sync: staticSource, deploy: func(ctx context.Context, _ models.StepInput) (models.DeployResult, error) {
 			return models.DeployResult{}, untilCanceled(ctx)
-		}}, input: func(in *models.DeploymentInput) { in.ActiveTimeout = time.Second }, drive: func(t *testing.T, r *run) {
+		}}, input: func(in *models.DeploymentInput) { in.ActiveTimeout = 2 * time.Second }, drive: func(t *testing.T, r *run) {
 			r.awaitOutcome(t, models.OutcomeDeadLetter)
 			r.signal(t, models.SignalAbandon)
 		}, outcome: models.OutcomeAbandoned,
@@ -125,11 +125,11 @@ func scenes() []scene {
 				require.Equal(t, models.CodeDeploymentTimeout, s.ErrorCode)
 			}},
 		{name: "waiting-is-not-working", steps: &steps{}, noBuilder: true,
-			input: func(in *models.DeploymentInput) { in.ActiveTimeout = 2 * time.Second },
+			input: func(in *models.DeploymentInput) { in.ActiveTimeout = enoughForTheSteps },
 			drive: func(t *testing.T, r *run) {
 				waiting := r.await(t, func(s models.Status) bool { return s.CurrentStep == models.StepSandbox })
 				require.Equal(t, "Waiting for a build slot...", waiting.Logs[len(waiting.Logs)-1])
-				r.await(t, func(models.Status) bool { return time.Since(waiting.Timestamp) > 3*time.Second })
+				r.await(t, func(models.Status) bool { return time.Since(waiting.Timestamp) > enoughForTheSteps })
 				r.startBuilder(t)
 			}, outcome: models.OutcomeSucceeded},
 		hostLostScene(),
@@ -138,13 +138,29 @@ func scenes() []scene {
 	}
 }
 
+// enoughForTheSteps is an active time that steps which do nothing keep within, also
+// on a busy machine.
+const enoughForTheSteps = 8 * time.Second
+
 func retriedScene() scene {
-	b := &broken{}
-	return scene{name: "retried", steps: &steps{deploy: b.deploy}, drive: func(t *testing.T, r *run) {
+	b, refused := &broken{}, make(chan struct{})
+	return scene{name: "retried", steps: &steps{deploy: func(ctx context.Context, in models.StepInput) (models.DeployResult, error) {
+		for { // no attempt ends before what came too early was refused
+			select {
+			case <-refused:
+				return b.deploy(ctx, in)
+			case <-ctx.Done():
+				return models.DeployResult{}, ctx.Err()
+			case <-heartbeatPause():
+				activity.RecordHeartbeat(ctx)
+			}
+		}
+	}}, drive: func(t *testing.T, r *run) {
 		r.awaitStep(t, models.StepDeploy)
 		r.signal(t, models.SignalRetry) // too early: dropped
 		_, err := r.update(t, models.SignalRetry)
 		requireCode(t, err, models.CodeNotParked)
+		close(refused)
 		r.awaitOutcome(t, models.OutcomeDeadLetter)
 		r.requireAttributes(t, "dead_letter", models.StepDeploy)
 		b.mended.Store(true)
@@ -196,7 +212,7 @@ func hostLostScene() scene {
 const doomedBuilder = "SLIPWAY_TEST_DOOMED_BUILDER"
 
 func runDoomedBuilder(address, queue string) {
-	c, err := client.Dial(client.Options{HostPort: address, Logger: quiet{}})
+	c, err := client.Dial(client.Options{HostPort: address, Logger: quiet{}, ConnectionOptions: slowly})
 	if err != nil {
 		os.Exit(1)
 	}
@@ -262,15 +278,14 @@ func hostKilledEarlyScene() scene {
 		host.Env = append(os.Environ(), doomedBuilder+"="+temporaltest.Start(t), doomedBuilder+"_QUEUE="+r.builds, doomedBuilder+"_EARLY=1")
 		require.NoError(t, host.Start())
 		require.Eventually(t, func() bool {
-			description, err := r.client.DescribeWorkflowExecution(t.Context(), r.row.ID, "")
-			require.NoError(t, err)
+			description, _ := r.client.DescribeWorkflowExecution(t.Context(), r.row.ID, "") // nothing, if not in time
 			for _, pending := range description.GetPendingActivities() {
 				if pending.GetActivityType().GetName() == sessionCreation && pending.GetState() == enumspb.PENDING_ACTIVITY_STATE_STARTED {
 					return true
 				}
 			}
 			return false
-		}, time.Minute, 50*time.Millisecond)
+		}, patience, 50*time.Millisecond)
 		require.NoError(t, host.Process.Kill())
 		_ = host.Wait()
 		r.startBuilder(t)
@@ -325,7 +340,7 @@ func play(t *testing.T, sc scene) *run {
 	if sc.drive != nil {
 		sc.drive(t, r)
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	var result models.Status
 	err := r.client.GetWorkflow(ctx, r.row.ID, "").Get(ctx, &result)
@@ -389,11 +404,18 @@ func (r *run) deploy(t testing.TB, change func(*models.DeploymentInput)) {
 
 func dial(t testing.TB) client.Client {
 	t.Helper()
-	c, err := client.Dial(client.Options{HostPort: temporaltest.Start(t), Logger: quiet{}})
+	c, err := client.Dial(client.Options{HostPort: temporaltest.Start(t), Logger: quiet{}, ConnectionOptions: slowly})
 	require.NoError(t, err)
 	t.Cleanup(c.Close)
 	return c
 }
+
+// slowly gives a server on a busy machine its time to answer.
+var slowly = client.ConnectionOptions{GetSystemInfoTimeout: patience}
+
+// patience is how long a test waits for what must come: long, because only a test
+// that fails waits for all of it.
+const patience = 3 * time.Minute
 
 // quiet drops the SDK's log: failing activities are what these tests are about.
 type quiet struct{}
@@ -441,10 +463,22 @@ func (r *run) update(t *testing.T, name string) (status models.Status, err error
 
 func (r *run) query(t *testing.T) (status models.Status) {
 	t.Helper()
-	value, err := r.client.QueryWorkflow(t.Context(), r.row.ID, "", models.QueryStatus)
-	require.NoError(t, err)
-	require.NoError(t, value.Get(&status))
+	askStatus(t, r.client, r.row.ID, &status)
 	return status
+}
+
+// askStatus asks a workflow's query. A worker answers it, which on a busy machine
+// may take longer than the server waits.
+func askStatus(t testing.TB, c client.Client, workflowID string, status any) {
+	t.Helper()
+	deadline := time.Now().Add(patience)
+	value, err := c.QueryWorkflow(t.Context(), workflowID, "", models.QueryStatus)
+	for err != nil && time.Now().Before(deadline) {
+		time.Sleep(50 * time.Millisecond)
+		value, err = c.QueryWorkflow(t.Context(), workflowID, "", models.QueryStatus)
+	}
+	require.NoError(t, err)
+	require.NoError(t, value.Get(status))
 }
 
 // await asks the query until the status is as wanted.
@@ -453,7 +487,7 @@ func (r *run) await(t *testing.T, wanted func(models.Status) bool) (status model
 	require.Eventually(t, func() bool {
 		status = r.query(t)
 		return wanted(status)
-	}, time.Minute, 50*time.Millisecond)
+	}, patience, 50*time.Millisecond)
 	return status
 }
 

@@ -67,6 +67,7 @@ func webhookStage(t *testing.T, r *receiver) *testsuite.TestWorkflowEnvironment 
 	var suite testsuite.WorkflowTestSuite
 	suite.SetLogger(quiet{})
 	env := suite.NewTestWorkflowEnvironment()
+	env.SetTestTimeout(patience)
 	r.now = env.Now
 	r.register(env)
 	return env
@@ -89,7 +90,7 @@ func TestWebhook_triesForThreeDays(t *testing.T) {
 	for i, wait := range deliverySchedule {
 		took := r.times[i+1].Sub(r.times[i])
 		require.GreaterOrEqual(t, took, wait)
-		require.LessOrEqual(t, took, wait+wait/10+time.Second)
+		require.LessOrEqual(t, took, wait+wait/10+30*time.Second) // an attempt takes the time it takes
 	}
 	whole := r.times[9].Sub(r.times[0])
 	require.Greater(t, whole, 72*time.Hour)
@@ -178,7 +179,7 @@ func TestWebhook_onARealServer(t *testing.T) {
 		"webhook-gone":      {statuses: []models.DeliveryStatus{models.DeliveryFailed}, attempts: 1},
 		"webhook-redelivered": {statuses: []models.DeliveryStatus{models.DeliveryPending, models.DeliverySucceeded}, attempts: 2,
 			drive: func(t *testing.T, again func(), r *receiver) {
-				require.Eventually(t, func() bool { return len(r.sent()) == 1 }, time.Minute, 10*time.Millisecond)
+				require.Eventually(t, func() bool { return len(r.sent()) == 1 }, patience, 10*time.Millisecond)
 				again()
 			}},
 	} {
@@ -186,7 +187,8 @@ func TestWebhook_onARealServer(t *testing.T) {
 			t.Parallel()
 			c := dial(t)
 			queue := models.NewID("queue")
-			r := &receiver{statuses: scene.statuses}
+			// Only what is asked for is sent again before the test ends.
+			r := &receiver{statuses: scene.statuses, retryAfter: time.Hour}
 			workflows := worker.New(c, queue, worker.Options{})
 			r.register(workflows)
 			require.NoError(t, workflows.Start())
@@ -209,10 +211,8 @@ func TestWebhook_onARealServer(t *testing.T) {
 			require.NoError(t, c.GetWorkflow(t.Context(), row.ID, "").Get(t.Context(), &state))
 			require.Equal(t, scene.statuses[len(scene.statuses)-1], state.Status)
 			require.Len(t, r.sent(), scene.attempts)
-			value, err := c.QueryWorkflow(t.Context(), row.ID, "", models.QueryStatus)
-			require.NoError(t, err)
 			var asked models.DeliveryState
-			require.NoError(t, value.Get(&asked))
+			askStatus(t, c, row.ID, &asked)
 			require.Equal(t, state, asked)
 			keepHistory(t, name, c, row.ID)
 
