@@ -13,9 +13,6 @@ import (
 	"github.com/slipwayhq/slipway/models"
 )
 
-// actionTimeout is how long a worker has to take an operator's action.
-const actionTimeout = 5 * time.Second
-
 // ActionRequest is the body of retry, abandon and cancel; all of it is optional.
 type ActionRequest struct {
 	Reason string `json:"reason,omitempty" maxLength:"500" pattern:"^[^\\x00-\\x1f\\x7f-\\x9f]*$" patternDescription:"one line of text" doc:"Shown in the deployment's step lines" example:"The disk is mended."`
@@ -109,7 +106,7 @@ func (s *Server) actOn(ctx context.Context, a action, row models.Deployment, rea
 }
 
 func (s *Server) update(ctx context.Context, id, name string, argument models.OperatorAction) error {
-	ctx, cancel := context.WithTimeout(ctx, actionTimeout)
+	ctx, cancel := context.WithTimeout(ctx, s.opts.Limits.ActionTimeout)
 	defer cancel()
 	handle, err := s.opts.Temporal.UpdateWorkflow(ctx, client.UpdateWorkflowOptions{
 		WorkflowID: id, UpdateName: name, Args: []any{argument}, WaitForStage: client.WorkflowUpdateStageCompleted,

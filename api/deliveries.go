@@ -127,7 +127,7 @@ func (s *Server) sendingWebhook(ctx context.Context, id string) (models.Webhook,
 // deliver has a delivery sent now. From here on it exists whatever happens, so a
 // failure is only noted: the reconciler starts it.
 func (s *Server) deliver(ctx context.Context, row models.Delivery) {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), startTimeout)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.opts.Limits.StartTimeout)
 	defer cancel()
 	log := s.logOf(ctx).WithField("delivery", row.ID)
 	runID, err := s.opts.Deliver(ctx, row)

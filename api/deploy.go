@@ -16,10 +16,6 @@ import (
 // defaultPriority of a deployment that does not say.
 const defaultPriority = 3
 
-// startTimeout bounds the attempt to start a workflow while the caller waits;
-// after it the reconciler starts the deployment.
-const startTimeout = 3 * time.Second
-
 // DeployRequest is the body of POST /deploy.
 type DeployRequest struct {
 	ProjectID       string           `json:"projectId" minLength:"1" maxLength:"64" doc:"The project to deploy" example:"prj_3kq5q2n7d4v6x2y7z3a4b5c6d7"`
@@ -150,7 +146,7 @@ func queued(row models.Deployment) *deployOutput {
 // start starts the workflow. From here on the deployment exists whatever
 // happens, so a failure is only noted: the reconciler starts it later.
 func (s *Server) start(ctx context.Context, row models.Deployment) {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), startTimeout)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.opts.Limits.StartTimeout)
 	defer cancel()
 	log := s.logOf(ctx).WithField("deployment", row.ID)
 	runID, err := s.opts.Start(ctx, row)

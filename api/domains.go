@@ -124,7 +124,7 @@ func (s *Server) verify(ctx context.Context, row models.Domain) {
 }
 
 func (s *Server) lookAt(ctx context.Context, row models.Domain) error {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), startTimeout)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.opts.Limits.StartTimeout)
 	defer cancel()
 	runID, err := s.opts.CheckDomain(ctx, row)
 	if err != nil {

@@ -5,7 +5,6 @@ import (
 	"context"
 	"encoding/json"
 	"io"
-	"net"
 	"net/http"
 	"net/http/httptest"
 	"path/filepath"
@@ -33,6 +32,10 @@ import (
 )
 
 func TestMain(m *testing.M) { goleak.VerifyTestMain(temporaltest.Wrap(pgtest.Wrap(m))) }
+
+// patience is how long these tests wait for what comes sooner or later, on the
+// slowest machine; none of them is about how soon.
+const patience = time.Minute
 
 // gateway is a gateway on a database and a blob folder of its own, with one
 // organization that has one project.
@@ -81,7 +84,8 @@ func newGateway(t *testing.T, change ...func(*api.Options)) *gateway {
 	g.vault = webhook.NewVault(key)
 	opts := api.Options{
 		Store: g.store, Blobs: blob.Hold(g.blobs, g.store), Variables: variables.New(g.store, key), Temporal: unreachableTemporal(t), Log: g.logger(), Version: "1.2.3",
-		Start: g.start, BuildQueue: "builds", ActiveTimeout: time.Minute, ParkTimeout: time.Hour,
+		Limits: api.Limits{AnswerTimeout: 10 * patience},
+		Start:  g.start, BuildQueue: "builds", ActiveTimeout: time.Minute, ParkTimeout: time.Hour,
 		SiteURL: func(worker string) string { return "http://" + worker + ".slipway.test/" }, Domain: "slipway.test",
 		WebhookVault: g.vault, Deliver: g.deliver,
 		CheckDomain: g.checkDomain, StartRollout: g.startRollout, CancelRollout: g.cancelRollout, CNAMETarget: "dispatcher.slipway.test",
@@ -190,14 +194,11 @@ func (g *gateway) startedWorkflows() []models.Deployment {
 	return append([]models.Deployment{}, g.started...)
 }
 
-// unreachableTemporal is a client of a server that is not there.
+// unreachableTemporal is a client of a server that is not there: nobody listens on
+// port 1, while a port that was free may be somebody's a moment later.
 func unreachableTemporal(t *testing.T) client.Client {
 	t.Helper()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	require.NoError(t, err)
-	address := listener.Addr().String()
-	require.NoError(t, listener.Close())
-	return temporalClient(t, address)
+	return temporalClient(t, "127.0.0.1:1")
 }
 
 func temporalClient(t *testing.T, address string) client.Client {

@@ -145,7 +145,7 @@ func (s *Server) stopWork(ctx context.Context, work models.UnfinishedWork) error
 	group.SetLimit(stopConcurrency)
 	for _, id := range append(work.Deployments, work.Rollouts...) {
 		group.Go(func() error {
-			ctx, cancel := context.WithTimeout(ctx, actionTimeout)
+			ctx, cancel := context.WithTimeout(ctx, s.opts.Limits.ActionTimeout)
 			defer cancel()
 			err := s.opts.Temporal.CancelWorkflow(ctx, id, "")
 			var gone *serviceerror.NotFound
@@ -161,7 +161,7 @@ func (s *Server) stopWork(ctx context.Context, work models.UnfinishedWork) error
 // lookAtRemoved has the workflows of domains that are gone notice it now rather
 // than at their next look, hours away.
 func (s *Server) lookAtRemoved(ctx context.Context, domains []models.Domain) {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), startTimeout)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.opts.Limits.StartTimeout)
 	defer cancel()
 	group, ctx := errgroup.WithContext(ctx)
 	group.SetLimit(stopConcurrency)

@@ -157,7 +157,7 @@ func rolloutOf(r RolloutRequest) (models.RolloutInput, error) {
 
 // startRollout starts the workflow; the reconciler does when this fails.
 func (s *Server) startRollout(ctx context.Context, row models.Rollout) {
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), startTimeout)
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.opts.Limits.StartTimeout)
 	defer cancel()
 	runID, err := s.opts.StartRollout(ctx, row)
 	if err == nil {

@@ -11,10 +11,6 @@ import (
 	"github.com/slipwayhq/slipway/models"
 )
 
-// queryTimeout is how long a worker has to answer a status query before the
-// recorded status is given instead.
-const queryTimeout = time.Second
-
 type statusInput struct {
 	ID string `query:"id" required:"true" maxLength:"64" doc:"Deployment id" example:"dep_3kq5q2n7d4v6x2y7z3a4b5c6d7"`
 }
@@ -104,7 +100,7 @@ func (s *Server) queryStatus(ctx context.Context, id string) (models.Status, err
 	// The query is shared, so it must not end with the first caller's request.
 	shared := context.WithoutCancel(ctx)
 	answer := s.flights.DoChan("status "+id, func() (any, error) {
-		query, cancel := context.WithTimeout(shared, queryTimeout)
+		query, cancel := context.WithTimeout(shared, s.opts.Limits.QueryTimeout)
 		defer cancel()
 		var status models.Status
 		value, err := s.opts.Temporal.QueryWorkflow(query, id, "", models.QueryStatus)
@@ -114,7 +110,7 @@ func (s *Server) queryStatus(ctx context.Context, id string) (models.Status, err
 		return status, err
 	})
 	// The client may hold on to a connection attempt past its deadline.
-	waiting, cancel := context.WithTimeout(ctx, queryTimeout+100*time.Millisecond)
+	waiting, cancel := context.WithTimeout(ctx, s.opts.Limits.QueryTimeout+100*time.Millisecond)
 	defer cancel()
 	select {
 	case result := <-answer:
