@@ -56,9 +56,9 @@ func newEdgeWorld(t *testing.T) *world {
 			Environment: noEnvironment{}, Log: log,
 			UIDBase: func(context.Context, string) (uint32, error) { return 1_900_000_000, nil },
 			Limits: config.Edge{
-				IdleTimeout: time.Minute, MaxWorkers: 20, MemoryBytes: 4 << 30, WorkerHeapBytes: 128 << 20, WorkerMemoryBytes: 256 << 20,
-				WorkerCPUs: 1, WorkerRequests: 200, RequestTimeout: 20 * time.Second, CPUTimeout: 1500 * time.Millisecond,
-				StartTimeout: 15 * time.Second, DrainTimeout: time.Second, LogLines: 500,
+				IdleTimeout: time.Hour, MaxWorkers: 20, MemoryBytes: 4 << 30, WorkerHeapBytes: 128 << 20, WorkerMemoryBytes: 256 << 20,
+				WorkerCPUs: 1, WorkerRequests: 200, RequestTimeout: patience, CPUTimeout: 1500 * time.Millisecond,
+				StartTimeout: patience, DrainTimeout: time.Second, LogLines: 500,
 			},
 		})
 		require.NoError(t, err)

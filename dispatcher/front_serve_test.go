@@ -177,7 +177,7 @@ func TestFrontServe_goesOnAfterALongAnswer(t *testing.T) {
 	for name, conn := range map[string]net.Conn{"plain": w.dial().Conn, "TLS": tls.Client(encrypted, secure.TLSClientConfig)} {
 		t.Run(name, func(t *testing.T) {
 			defer func() { _ = conn.Close() }()
-			require.NoError(t, conn.SetDeadline(time.Now().Add(20*time.Second)))
+			require.NoError(t, conn.SetDeadline(time.Now().Add(patience)))
 			c := &client{t, conn, bufio.NewReader(conn)}
 			request := func(path string) string { return "GET " + path + " HTTP/1.1\r\nHost: my-app.localhost\r\n\r\n" }
 			for range 3 {

@@ -98,7 +98,7 @@ func playUnix(t testing.TB, play func(conn net.Conn)) (socket string) {
 			}
 			running.Go(func() {
 				defer func() { _ = conn.Close() }()
-				_ = conn.SetDeadline(time.Now().Add(20 * time.Second))
+				_ = conn.SetDeadline(time.Now().Add(patience))
 				play(conn)
 			})
 		}

@@ -15,7 +15,6 @@ import (
 
 	"github.com/sirupsen/logrus"
 	"github.com/stretchr/testify/require"
-	"go.uber.org/goleak"
 
 	"github.com/slipwayhq/slipway/assets"
 	"github.com/slipwayhq/slipway/blob"
@@ -24,11 +23,12 @@ import (
 	"github.com/slipwayhq/slipway/dispatcher"
 	"github.com/slipwayhq/slipway/models"
 	"github.com/slipwayhq/slipway/sandbox"
+	"github.com/slipwayhq/slipway/tools/leaks"
 )
 
 func TestMain(m *testing.M) {
 	sandbox.RunInit() // when this program is the first process of a worker's sandbox
-	goleak.VerifyTestMain(pgtest.Wrap(m))
+	leaks.VerifyTestMain(pgtest.Wrap(m))
 }
 
 // board is a routes table in memory that announces its changes, with a switch
@@ -214,9 +214,13 @@ func newWorld(t testing.TB, change func(*dispatcher.Options)) *world {
 	return w
 }
 
+// patience is how long a test waits for what must come. It is long, because only
+// a test that fails waits for all of it, and a busy machine is no failure.
+const patience = 2 * time.Minute
+
 func eventually(t testing.TB, condition func() bool) {
 	t.Helper()
-	require.Eventually(t, condition, 10*time.Second, 2*time.Millisecond)
+	require.Eventually(t, condition, patience, 2*time.Millisecond)
 }
 
 type files map[string]string
@@ -292,7 +296,7 @@ func (w *world) raw(request, method string) answer {
 	conn, err := net.Dial("tcp", w.addr)
 	require.NoError(w.t, err)
 	defer func() { _ = conn.Close() }()
-	require.NoError(w.t, conn.SetDeadline(time.Now().Add(20*time.Second)))
+	require.NoError(w.t, conn.SetDeadline(time.Now().Add(patience)))
 	_, err = io.WriteString(conn, request)
 	require.NoError(w.t, err)
 	response, err := http.ReadResponse(bufio.NewReader(conn), &http.Request{Method: method})
