@@ -4,6 +4,7 @@ import (
 	"errors"
 	"io"
 	"net/http"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -125,12 +126,11 @@ func TestFrontBody_thatDripsIsCutOff(t *testing.T) {
 	for _, framing := range []string{"Content-Length: 1000000\r\n\r\n", "Transfer-Encoding: chunked\r\n\r\n"} {
 		conn := w.dial()
 		conn.send(post + framing)
-		began := time.Now()
 		for {
 			if _, err := io.WriteString(conn, "1\r\nx\r\n"); err != nil {
+				require.NotErrorIs(t, err, os.ErrDeadlineExceeded, "the server was to end it")
 				break
 			}
-			require.Less(t, time.Since(began), 10*time.Second)
 			time.Sleep(20 * time.Millisecond) // the client's pace
 		}
 	}

@@ -49,7 +49,7 @@ func TestHostile_conflictingLengthAndChunkingEndsTheConnection(t *testing.T) {
 	conn, err := net.Dial("tcp", w.addr)
 	require.NoError(t, err)
 	defer func() { _ = conn.Close() }()
-	require.NoError(t, conn.SetDeadline(time.Now().Add(10*time.Second)))
+	require.NoError(t, conn.SetDeadline(time.Now().Add(patience)))
 	_, err = io.WriteString(conn, "GET / HTTP/1.1\r\nHost: my-app.localhost\r\nContent-Length: 100\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n"+
 		"GET /smuggled HTTP/1.1\r\nHost: my-app.localhost\r\n\r\n")
 	require.NoError(t, err)
@@ -116,7 +116,7 @@ func TestHostile_oldAndPipelinedClientsAreServed(t *testing.T) {
 	conn, err := net.Dial("tcp", w.addr)
 	require.NoError(t, err)
 	defer func() { _ = conn.Close() }()
-	require.NoError(t, conn.SetDeadline(time.Now().Add(10*time.Second)))
+	require.NoError(t, conn.SetDeadline(time.Now().Add(patience)))
 	_, err = io.WriteString(conn, "GET / HTTP/1.1\r\nHost: my-app.localhost\r\n\r\nGET /b.txt HTTP/1.1\r\nHost: my-app.localhost\r\n\r\n")
 	require.NoError(t, err)
 	reader := bufio.NewReader(conn)
@@ -133,16 +133,16 @@ func TestHostile_sizesAndSlownessAreBounded(t *testing.T) {
 	w := newWorld(t, func(o *dispatcher.Options) {
 		o.Limits.HeaderBytes = 8 << 10
 		o.Limits.RequestBytes = 1000
-		o.Limits.HeaderTimeout = 300 * time.Millisecond
 	})
 	w.deploy("my-app", files{"/index.html": "start"})
 	require.Equal(t, 431, w.get("my-app.localhost", "/", "X-Large", strings.Repeat("x", 16<<10)).status)
 	require.Equal(t, 413, w.raw("POST / HTTP/1.1\r\nHost: my-app.localhost\r\nContent-Length: 1001\r\n\r\n", "POST").status)
 
-	conn, err := net.Dial("tcp", w.addr)
+	hasty := newWorld(t, func(o *dispatcher.Options) { o.Limits.HeaderTimeout = 300 * time.Millisecond })
+	conn, err := net.Dial("tcp", hasty.addr)
 	require.NoError(t, err)
 	defer func() { _ = conn.Close() }()
-	require.NoError(t, conn.SetDeadline(time.Now().Add(10*time.Second)))
+	require.NoError(t, conn.SetDeadline(time.Now().Add(patience)))
 	_, err = io.WriteString(conn, "GET / HTTP/1.1\r\nHost: my-")
 	require.NoError(t, err)
 	_, err = io.ReadAll(conn)
@@ -151,18 +151,14 @@ func TestHostile_sizesAndSlownessAreBounded(t *testing.T) {
 
 func TestHostile_aClientThatDoesNotReadIsCutOff(t *testing.T) {
 	w := newWorld(t, func(o *dispatcher.Options) {
-		o.Limits.SlowGrace = 200 * time.Millisecond
+		o.Limits.SlowGrace = time.Second
 		o.Limits.SlowRate = 1 << 30
 	})
 	const size = 32 << 20 // more than both ends of a connection buffer
 	w.deploy("my-app", files{"/large.bin": strings.Repeat("x", size)})
-	conn, err := net.Dial("tcp", w.addr)
-	require.NoError(t, err)
-	defer func() { _ = conn.Close() }()
-	_, err = io.WriteString(conn, "GET /large.bin HTTP/1.1\r\nHost: my-app.localhost\r\n\r\n")
-	require.NoError(t, err)
-	time.Sleep(time.Second) // not a wait for something: the client is what is slow
-	require.NoError(t, conn.SetDeadline(time.Now().Add(10*time.Second)))
+	conn := w.dial()
+	conn.send("GET /large.bin HTTP/1.1\r\nHost: my-app.localhost\r\n\r\n")
+	conn.awaitCut()
 	read, _ := io.Copy(io.Discard, conn)
 	require.Less(t, read, int64(size), "the rest was not sent")
 	require.Equal(t, 206, w.get("my-app.localhost", "/large.bin", "Range", "bytes=0-9").status)

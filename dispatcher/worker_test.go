@@ -129,7 +129,11 @@ func TestWorker_badAnswersAreAnswered(t *testing.T) {
 		"silence":         {func(conn net.Conn) { _, _ = io.Copy(io.Discard, conn) }, 504, "Worker did not answer in time"},
 	} {
 		t.Run(name, func(t *testing.T) {
-			w, _ := newHybrid(t, playUnix(t, c.play), func(o *dispatcher.Options) { o.Limits.AnswerTimeout = 200 * time.Millisecond })
+			w, _ := newHybrid(t, playUnix(t, c.play), func(o *dispatcher.Options) {
+				if c.status == http.StatusGatewayTimeout {
+					o.Limits.AnswerTimeout = 200 * time.Millisecond
+				}
+			})
 			w.deployWorker("my-app", assets.Config{}, files{"/there.txt": "file"}, models.WorkerBundle{})
 			for _, request := range []string{
 				"GET / HTTP/1.1\r\nHost: my-app.localhost\r\nConnection: close\r\n\r\n",
@@ -177,7 +181,7 @@ func TestWorker_bodiesAreBoundedAndEndNoConnections(t *testing.T) {
 	conn, err := net.Dial("tcp", w.addr)
 	require.NoError(t, err)
 	defer func() { _ = conn.Close() }()
-	require.NoError(t, conn.SetDeadline(time.Now().Add(10*time.Second)))
+	require.NoError(t, conn.SetDeadline(time.Now().Add(patience)))
 	in := bufio.NewReader(conn)
 	for range 3 {
 		for _, request := range []string{
