@@ -12,6 +12,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"runtime"
+	"runtime/debug"
 	"strings"
 	"sync"
 	"testing"
@@ -49,8 +50,9 @@ export default { async fetch(request, env, ctx) {
     const writer = writable.getWriter();
     ctx.waitUntil((async () => {
       for (let i = 0; i < 3; i++) {
+        const before = seen;
         await writer.write(text.encode("data: " + i + "\n\n"));
-        for (const n = seen; seen === n;) await scheduler.wait(5);
+        while (seen === before) await scheduler.wait(5);
       }
       await writer.close();
     })().catch(() => {}));
@@ -103,7 +105,7 @@ func (w *world) serveTLS() *http.Client {
 		_ = server.Close()
 		running.Wait()
 	})
-	return &http.Client{Transport: transport, Timeout: 30 * time.Second}
+	return &http.Client{Transport: transport, Timeout: patience}
 }
 
 // plain is a client over HTTP/1.1 that finds every host at the world.
@@ -112,7 +114,7 @@ func (w *world) plain() *http.Client {
 		return (&net.Dialer{}).DialContext(ctx, "tcp", w.addr)
 	}}
 	w.t.Cleanup(transport.CloseIdleConnections)
-	return &http.Client{Transport: transport, Timeout: 30 * time.Second}
+	return &http.Client{Transport: transport, Timeout: patience}
 }
 
 func TestWorkerd_streamsThroughHTTP1AndHTTP2(t *testing.T) {
@@ -175,7 +177,7 @@ func TestWorkerd_webSocketsAreTunnelled(t *testing.T) {
 		"wss://my-app.localhost/socket":         {Transport: upgrading},
 	} {
 		t.Run(address, func(t *testing.T) {
-			ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+			ctx, cancel := context.WithTimeout(t.Context(), patience)
 			defer cancel()
 			socket, _, err := websocket.Dial(ctx, address, &websocket.DialOptions{HTTPClient: client})
 			require.NoError(t, err)
@@ -234,6 +236,9 @@ func TestWorkerd_largeUploadTakesLittleMemory(t *testing.T) {
 	socket, _ := startWorkerd(t, streams)
 	w, _ := newHybrid(t, socket, func(o *dispatcher.Options) { o.Limits.RequestBytes = size })
 	w.deployWorker("my-app", assets.Config{}, files{}, models.WorkerBundle{})
+	// What is measured is what is held, not the garbage that the collector has not
+	// come to, of which there may be as much again.
+	defer debug.SetGCPercent(debug.SetGCPercent(10))
 	var before runtime.MemStats
 	runtime.GC() // what other tests left
 	runtime.ReadMemStats(&before)
@@ -277,7 +282,7 @@ func TestWorkerd_continueIsAskedForAndGiven(t *testing.T) {
 	conn, err := net.Dial("tcp", w.addr)
 	require.NoError(t, err)
 	defer func() { _ = conn.Close() }()
-	require.NoError(t, conn.SetDeadline(time.Now().Add(20*time.Second)))
+	require.NoError(t, conn.SetDeadline(time.Now().Add(patience)))
 	in := bufio.NewReader(conn)
 	for range 2 {
 		_, err = io.WriteString(conn, "POST /count HTTP/1.1\r\nHost: my-app.localhost\r\nContent-Length: 5\r\nExpect: 100-continue\r\n\r\n")
@@ -316,13 +321,13 @@ func TestWorkerd_slowUploadIsLetGo(t *testing.T) {
 	secure := w.serveTLS()
 	for base, client := range map[string]*http.Client{"http://my-app.localhost": w.plain(), "https://my-app.localhost": secure} {
 		reader, writer := io.Pipe()
-		began := time.Now()
 		response, err := client.Post(base+"/count", "text/plain", reader)
 		if err == nil {
 			require.Equal(t, 408, response.StatusCode, base)
 			_ = response.Body.Close()
 		}
-		require.Less(t, time.Since(began), 10*time.Second, base)
+		var late net.Error
+		require.False(t, errors.As(err, &late) && late.Timeout(), "the client gave up first: %v", err)
 		_ = writer.CloseWithError(errors.New("over"))
 	}
 	require.Equal(t, "GET /", w.get("my-app.localhost", "/").body)
