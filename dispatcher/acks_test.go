@@ -6,8 +6,8 @@ import (
 	"net/http/httptest"
 	"sync"
 	"testing"
-	"time"
 
+	"github.com/jackc/pgx/v5"
 	"github.com/sirupsen/logrus"
 	"github.com/stretchr/testify/require"
 
@@ -75,7 +75,22 @@ func newFleetBehind(t *testing.T, releases int, behind func(url string) string) 
 		f.dispatchers = append(f.dispatchers, d)
 	}
 	t.Cleanup(func() { cancel(); running.Wait() })
+	f.awaitPresence(url)
 	return f
+}
+
+// awaitPresence waits until deployments would wait for the dispatchers. Until then
+// a flip may be answered by the old release for a moment.
+func (f *fleet) awaitPresence(url string) {
+	f.Helper()
+	conn, err := pgx.Connect(f.Context(), url)
+	require.NoError(f, err)
+	defer func() { _ = conn.Close(context.Background()) }()
+	eventually(f.T, func() bool {
+		present := 0
+		err := conn.QueryRow(f.Context(), "SELECT count(*) FROM dispatchers").Scan(&present)
+		return err == nil && present == len(f.dispatchers)
+	})
 }
 
 // ask asks one dispatcher for the start page.
@@ -99,7 +114,7 @@ func TestFlip_nobodyGetsAnOldAnswerOnceADeploymentIsThrough(t *testing.T) {
 	for n := 1; n < flips; n++ {
 		_, err := f.store.GoLive(t.Context(), f.releases[n])
 		require.NoError(t, err)
-		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+		ctx, cancel := context.WithTimeout(t.Context(), patience)
 		require.NoError(t, f.store.AwaitRoutes(ctx, f.project.ID))
 		cancel()
 		var askers sync.WaitGroup
