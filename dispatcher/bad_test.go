@@ -11,7 +11,6 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
-	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -131,11 +130,10 @@ func TestBad_aSlowBlobKeepsNobodyElseWaiting(t *testing.T) {
 		})
 	}
 	eventually(t, func() bool { return slow.waiting.Load() == 1 })
+	// That they are answered at all says it: the blob is held until after them.
 	for range 100 {
-		began := time.Now()
 		require.Equal(t, "quick", w.get("quick.localhost", "/").body)
 		require.Equal(t, "other", w.get("slow.localhost", "/other").body, "not even on the same site")
-		require.Less(t, time.Since(began), 2*time.Second)
 	}
 	close(slow.release)
 	waiting.Wait()

@@ -63,7 +63,7 @@ func TestRouteNames_strangersWhoTryNamesCostNoReads(t *testing.T) {
 	for client := range 8 {
 		read.Go(func() {
 			conn := w.dial()
-			if err := conn.SetDeadline(time.Now().Add(5 * time.Minute)); err != nil {
+			if err := conn.SetDeadline(time.Now().Add(5 * patience)); err != nil {
 				t.Error(err)
 			}
 			// Pipelined, because what is measured is not the network.
@@ -107,6 +107,11 @@ func TestRouteNames_areNotBelievedWhileTheyMayLack(t *testing.T) {
 
 	w.board.setDown(true)
 	eventually(t, func() bool { return !w.board.listening() })
+	tries := 0
+	eventually(t, func() bool { // the connection is gone a moment before the dispatcher knows
+		tries++
+		return w.get(fmt.Sprintf("unheard-%d.localhost", tries), "/").status == 503
+	})
 	require.Equal(t, 503, w.get("new.localhost", "/").status, "what cannot be known is not denied")
 	w.board.place(models.WorkerRouteKey("new"), org, w.release(assets.Config{}, files{"/index.html": "new"}))
 	w.board.setDown(false)
