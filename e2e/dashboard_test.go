@@ -40,7 +40,7 @@ func TestDashboard_showsEverythingLive(t *testing.T) {
 // fails with what the script says.
 func runVisit(t *testing.T, script string, args ...string) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Minute)
+	ctx, cancel := context.WithTimeout(t.Context(), 15*time.Minute)
 	defer cancel()
 	chromium := findChromium(t)
 	tools := installVisit(ctx, t)

@@ -4,8 +4,9 @@ import assert from "node:assert/strict";
 import { join } from "node:path";
 import { chromium } from "playwright-core";
 
-// How long anything may take. What goes wrong ends earlier; this is for slow machines.
-export const patience = 90_000;
+// How long anything may take. What goes wrong ends earlier; this is for slow machines,
+// on which a build comes after everything else that wants the processors.
+export const patience = 300_000;
 
 export class Scene {
   // What went wrong, in the console or on the network.
