@@ -23,7 +23,7 @@ import (
 
 func TestBadInput_aNULIsTheCallersMistakeNotTheDatabases(t *testing.T) {
 	g := newGateway(t)
-	g.do("GET", "/projects/"+g.project.ID+"/logs/stream?follow=false&release=%00", nil).failed(models.CodeValidation)
+	g.do("GET", "/projects/"+g.project.ID+"/logs/stream?follow=false&release=%00", nil).failed(models.CodeReleaseNotFound)
 	g.do("GET", "/deploy-status?id=%00", nil).failed(models.CodeDeploymentNotFound)
 }
 
@@ -195,7 +195,7 @@ func TestBadInput_headersOfTenMegabytesAreRefused(t *testing.T) {
 	for _, name := range []string{"Authorization: Bearer ", "Cookie: better-auth.session_token=", "X-Request-Id: ", "If-Match: "} {
 		conn, err := net.Dial("tcp", strings.TrimPrefix(url, "http://"))
 		require.NoError(t, err)
-		require.NoError(t, conn.SetDeadline(time.Now().Add(20*time.Second)))
+		require.NoError(t, conn.SetDeadline(time.Now().Add(patience)))
 		go func() {
 			_, _ = fmt.Fprintf(conn, "GET /projects HTTP/1.1\r\nHost: x\r\n%s%s\r\n\r\n", name, strings.Repeat("x", 10<<20))
 		}()
