@@ -27,10 +27,11 @@ func (a answer) tooMany(limit int) {
 	a.Helper()
 	details := a.failed(models.CodeRateLimited)["details"].(map[string]any)
 	require.EqualValues(a, limit, details["limit"])
-	require.InDelta(a, 3600, details["retryAfterSeconds"], 60)
+	// An hour, less what went by since the first of them.
+	require.InDelta(a, 3000, details["retryAfterSeconds"], 600)
 	after, err := strconv.Atoi(a.header.Get("Retry-After"))
 	require.NoError(a, err)
-	require.InDelta(a, 3600, after, 60)
+	require.EqualValues(a, details["retryAfterSeconds"], after)
 	require.Equal(a, strconv.Itoa(limit), a.header.Get("RateLimit-Limit"))
 	require.Equal(a, "0", a.header.Get("RateLimit-Remaining"))
 	require.NotEmpty(a, a.header.Get("RateLimit-Reset"))
@@ -71,10 +72,12 @@ func TestRates_boundATokenOverAllGateways(t *testing.T) {
 
 	var allowed atomic.Int64
 	var wg sync.WaitGroup
-	for i := range 100 {
+	for i := range 10 {
 		wg.Go(func() {
-			if []*gateway{g, other}[i%2].do("GET", "/projects", nil).status == 200 {
-				allowed.Add(1)
+			for range 10 {
+				if []*gateway{g, other}[i%2].do("GET", "/projects", nil).status == 200 {
+					allowed.Add(1)
+				}
 			}
 		})
 	}
@@ -138,5 +141,5 @@ func TestDeployStatus_isAnsweredFromMemoryForAWhile(t *testing.T) {
 	before := ask()
 	require.NoError(t, g.store.RecordStatus(t.Context(), models.Status{
 		DeploymentID: row.ID, Version: before.Version + 1, Status: models.StatusInProgress, Steps: models.NewSteps(), Timestamp: time.Now().UTC()}))
-	require.Eventually(t, func() bool { return ask().Status == models.StatusInProgress }, 5*time.Second, 20*time.Millisecond)
+	require.Eventually(t, func() bool { return ask().Status == models.StatusInProgress }, patience, 20*time.Millisecond)
 }
