@@ -39,7 +39,7 @@ func dialFrom(t *testing.T, from, address string) net.Conn {
 	conn, err := dialer.DialContext(t.Context(), "tcp", address)
 	require.NoError(t, err)
 	t.Cleanup(func() { _ = conn.Close() })
-	require.NoError(t, conn.SetDeadline(time.Now().Add(20*time.Second)))
+	require.NoError(t, conn.SetDeadline(time.Now().Add(patience)))
 	return conn
 }
 
@@ -90,7 +90,7 @@ func TestServe_boundsTheConnectionsOfOneClient(t *testing.T) {
 		require.Equal(t, 200, status(t, conn, ""), "those that are open go on")
 	}
 	require.NoError(t, open[0].Close())
-	require.Eventually(t, func() bool { return status(t, dialFrom(t, client, address), "") == 200 }, 10*time.Second, 10*time.Millisecond, "the place is free again")
+	require.Eventually(t, func() bool { return status(t, dialFrom(t, client, address), "") == 200 }, patience, 10*time.Millisecond, "the place is free again")
 }
 
 func TestServe_boundsTheRequestsOfEachClientBehindATrustedProxy(t *testing.T) {
@@ -110,5 +110,5 @@ func TestServe_boundsTheRequestsOfEachClientBehindATrustedProxy(t *testing.T) {
 	require.Equal(t, 200, status(t, dialFrom(t, proxy, address), neighbour))
 	require.Equal(t, 200, status(t, dialFrom(t, proxy, address), ""), "the proxy itself, to see whether anybody is there")
 	require.NoError(t, open[0].Close())
-	require.Eventually(t, func() bool { return status(t, dialFrom(t, proxy, address), client) == 200 }, 10*time.Second, 10*time.Millisecond)
+	require.Eventually(t, func() bool { return status(t, dialFrom(t, proxy, address), client) == 200 }, patience, 10*time.Millisecond)
 }
