@@ -47,11 +47,13 @@ func TestStatuses_areBounded(t *testing.T) {
 // A retry was answered by the state before it, as if the deployment were parked
 // again.
 func TestStatuses_ofParkedDeploymentsAreNotKept(t *testing.T) {
-	var s statuses
-	s.put("a", models.Status{Version: 1})
-	_, ok := s.get("a")
-	require.True(t, ok)
-	s.put("a", models.Status{Version: 2, Outcome: models.OutcomeDeadLetter})
-	_, ok = s.get("a")
-	require.False(t, ok)
+	synctest.Test(t, func(t *testing.T) {
+		var s statuses
+		s.put("a", models.Status{Version: 1})
+		_, ok := s.get("a")
+		require.True(t, ok)
+		s.put("a", models.Status{Version: 2, Outcome: models.OutcomeDeadLetter})
+		_, ok = s.get("a")
+		require.False(t, ok)
+	})
 }
