@@ -52,7 +52,7 @@ func TestLogStreams_endForWhomMayFollowNoLonger(t *testing.T) {
 			}()
 			select {
 			case <-over:
-			case <-time.After(10 * time.Second):
+			case <-time.After(patience):
 				t.Errorf("%s: %s goes on", name, path)
 			}
 			response.Body.Close()

@@ -160,5 +160,5 @@ func TestAudit_thatCannotBeWrittenIsInTheLogInstead(t *testing.T) {
 			}
 		}
 		return false
-	}, 5*time.Second, 10*time.Millisecond)
+	}, patience, 10*time.Millisecond)
 }

@@ -122,7 +122,7 @@ func (g *gateway) endsWithItsToken(projectID string) {
 		default:
 			return false
 		}
-	}, 10*time.Second, 10*time.Millisecond)
+	}, patience, 10*time.Millisecond)
 }
 
 func TestEvents_resyncWhenSomethingMayHaveBeenMissed(t *testing.T) {

@@ -73,10 +73,11 @@ func TestErrors_aDatabaseThatHangsIs503InTime(t *testing.T) {
 		require.NoError(t, err)
 		begin := time.Now()
 		g.do("GET", path, nil).failed(models.CodeDatabase)
-		require.Less(t, time.Since(begin), 20*time.Second)
+		require.Less(t, time.Since(begin), patience)
 	}
 	require.NoError(t, tx.Rollback(t.Context()))
-	require.Equal(t, 200, g.do("GET", "/projects", nil).status)
+	// What hung cost its connection, and half a second may be short for a new one.
+	require.Eventually(t, func() bool { return g.do("GET", "/projects", nil).status == 200 }, patience, 10*time.Millisecond)
 }
 
 func TestAuth_everyRouteThatIsNotPublicNeedsAToken(t *testing.T) {
@@ -117,7 +118,7 @@ func TestAuth_isAskedForBeforeTheBodyIsRead(t *testing.T) {
 	defer conn.Close()
 	// The body announced never comes.
 	fmt.Fprintf(conn, "POST /deploy HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 20000000\r\n\r\n")
-	require.NoError(t, conn.SetReadDeadline(time.Now().Add(5*time.Second)))
+	require.NoError(t, conn.SetReadDeadline(time.Now().Add(patience)))
 	response, err := http.ReadResponse(bufio.NewReader(conn), nil)
 	require.NoError(t, err)
 	require.Equal(t, 401, response.StatusCode)
@@ -129,7 +130,7 @@ func TestLimits_aBodyAnnouncedAsTooLargeIsRefusedUnread(t *testing.T) {
 	require.NoError(t, err)
 	defer conn.Close()
 	fmt.Fprintf(conn, "POST /deploy HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer %s\r\nContent-Length: %d\r\n\r\n", g.token, 25<<20+1)
-	require.NoError(t, conn.SetReadDeadline(time.Now().Add(5*time.Second)))
+	require.NoError(t, conn.SetReadDeadline(time.Now().Add(patience)))
 	response, err := http.ReadResponse(bufio.NewReader(conn), nil)
 	require.NoError(t, err)
 	require.Equal(t, 413, response.StatusCode)
@@ -180,7 +181,7 @@ func TestUpload_thatStallsIsARequestTimeout(t *testing.T) {
 		conn, err := net.Dial("tcp", g.http.Listener.Addr().String())
 		require.NoError(t, err)
 		fmt.Fprintf(conn, "%s HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer %s\r\nContent-Length: 100\r\n\r\n{", target, g.token)
-		require.NoError(t, conn.SetReadDeadline(time.Now().Add(5*time.Second)))
+		require.NoError(t, conn.SetReadDeadline(time.Now().Add(patience)))
 		response, err := http.ReadResponse(bufio.NewReader(conn), nil)
 		require.NoError(t, err)
 		body, err := io.ReadAll(response.Body)

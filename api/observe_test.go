@@ -75,12 +75,12 @@ func TestObserve_goesOnWithTheCallersTrace(t *testing.T) {
 	const callers = "0af7651916cd43dd8448eb211c80319c"
 	answer := g.do("GET", "/projects", nil, header{"traceparent": "00-" + callers + "-b7ad6b7169203331-01"})
 	require.Equal(t, http.StatusOK, answer.status)
-	require.Eventually(t, func() bool { return len(spans.Ended()) == 1 }, 5*time.Second, time.Millisecond)
+	require.Eventually(t, func() bool { return len(spans.Ended()) == 1 }, patience, time.Millisecond)
 	span := spans.Ended()[0]
 	require.Equal(t, "GET list-projects", span.Name())
 	require.Equal(t, callers, span.SpanContext().TraceID().String())
 	require.Equal(t, "b7ad6b7169203331", span.Parent().SpanID().String())
 	g.do("GET", "/projects", nil, header{"traceparent": "00-zz", "tracestate": strings.Repeat("x", 5000)})
-	require.Eventually(t, func() bool { return len(spans.Ended()) == 2 }, 5*time.Second, time.Millisecond)
+	require.Eventually(t, func() bool { return len(spans.Ended()) == 2 }, patience, time.Millisecond)
 	require.False(t, spans.Ended()[1].Parent().IsValid(), "what is no trace context is left")
 }

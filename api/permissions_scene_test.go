@@ -12,7 +12,6 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"time"
 
 	"github.com/alexedwards/argon2id"
 	"github.com/jackc/pgx/v5"
@@ -375,8 +374,7 @@ func (s *scene) replaceIDs(value any) any {
 	return value
 }
 
-// call sends a request straight to the gateway. A stream is left at its first
-// byte; status 0 is one that said nothing yet.
+// call sends a request straight to the gateway. A stream is left at its first byte.
 func (s *scene) call(op walked, target string, body any, h header) (status int, answer string) {
 	var reader bytes.Buffer
 	kind := "application/json"
@@ -391,11 +389,7 @@ func (s *scene) call(op walked, target string, body any, h header) (status int, 
 			s.Errorf("%s: %v", op.id, err)
 		}
 	}
-	limit := time.Minute
-	if strings.HasPrefix(op.id, "stream-") {
-		limit = 500 * time.Millisecond
-	}
-	ctx, cancel := context.WithTimeout(s.Context(), limit)
+	ctx, cancel := context.WithTimeout(s.Context(), patience)
 	defer cancel()
 	r := httptest.NewRequest(op.method, appURL+target, &reader).WithContext(ctx)
 	if kind != "" {

@@ -6,7 +6,6 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
-	"time"
 
 	"github.com/jackc/pgx/v5"
 	"github.com/stretchr/testify/require"
@@ -213,7 +212,7 @@ func TestProject_deletedStopsItsWorkflows(t *testing.T) {
 	a := g.do("DELETE", "/projects/"+g.project.ID+"?confirm=shop", nil)
 	require.Equal(t, 204, a.status, "%s", a.body)
 	for _, id := range []string{parked.ID, running.ID} {
-		ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+		ctx, cancel := context.WithTimeout(t.Context(), patience)
 		defer cancel()
 		err := c.GetWorkflow(ctx, id, "").Get(ctx, nil)
 		require.NoError(t, ctx.Err(), "the workflow of %s goes on", id)

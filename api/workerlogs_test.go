@@ -79,7 +79,7 @@ func TestWorkerLog_isFollowedByAnOrganizationSoOftenAtATime(t *testing.T) {
 	leave()
 	require.Eventually(t, func() bool {
 		return g.do("GET", "/projects/"+g.project.ID+"/logs/stream?follow=false", nil).status == 200
-	}, 10*time.Second, 10*time.Millisecond)
+	}, patience, 10*time.Millisecond)
 }
 
 func TestWorkerLog_followsWhatComes(t *testing.T) {
