@@ -1,6 +1,7 @@
 package activities
 
 import (
+	"context"
 	"os"
 	"os/exec"
 	"testing"
@@ -31,7 +32,7 @@ func newBuilder(t *testing.T) *bench {
 	provider, err := oci.New(oci.Options{Runtime: "runc", StateDir: t.TempDir(), Log: b.Log})
 	require.NoError(t, err)
 	t.Cleanup(func() {
-		_, err := provider.Sweep(t.Context(), func(string) bool { return false })
+		_, err := provider.Sweep(context.Background(), func(string) bool { return false })
 		require.NoError(t, err)
 		require.NoError(t, provider.Close())
 	})

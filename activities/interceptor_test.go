@@ -28,6 +28,7 @@ func TestInterceptor_whateverRunsLongIsHeardOf(t *testing.T) {
 			t.Parallel()
 			var suite testsuite.WorkflowTestSuite
 			env := suite.NewTestWorkflowEnvironment()
+			env.SetTestTimeout(time.Minute) // of real time, for the first heartbeat
 			log := logrus.New()
 			log.SetOutput(t.Output())
 			env.SetWorkerOptions(temporalworker.Options{Interceptors: []interceptor.WorkerInterceptor{steps.Interceptor()}})
@@ -37,7 +38,7 @@ func TestInterceptor_whateverRunsLongIsHeardOf(t *testing.T) {
 				select {
 				case <-heard:
 					return nil
-				case <-time.After(20 * time.Second):
+				case <-time.After(time.Minute):
 					return errors.New("no heartbeat")
 				}
 			}, activity.RegisterOptions{Name: name})
