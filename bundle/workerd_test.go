@@ -60,7 +60,7 @@ const config :Workerd.Config = (
 	defer func() { _ = command.Process.Kill(); <-ended }()
 
 	client := http.Client{Transport: &http.Transport{DisableKeepAlives: true, Dial: func(string, string) (net.Conn, error) { return net.Dial("unix", socket) }}}
-	for end := time.Now().Add(20 * time.Second); time.Now().Before(end); {
+	for end := time.Now().Add(2 * time.Minute); time.Now().Before(end); {
 		select {
 		case <-ended:
 			require.Fail(t, "workerd ended", said.String())

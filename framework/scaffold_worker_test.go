@@ -108,8 +108,8 @@ func askWorkerd(t *testing.T, tools toolchain.Toolchain, dir, config string) str
 	defer stop()
 
 	socket := func(string, string) (net.Conn, error) { return net.Dial("unix", filepath.Join(dir, "s")) }
-	client := http.Client{Timeout: 20 * time.Second, Transport: &http.Transport{DisableKeepAlives: true, Dial: socket}}
-	for deadline := time.Now().Add(30 * time.Second); time.Now().Before(deadline); {
+	client := http.Client{Timeout: time.Minute, Transport: &http.Transport{DisableKeepAlives: true, Dial: socket}}
+	for deadline := time.Now().Add(2 * time.Minute); time.Now().Before(deadline); {
 		select {
 		case <-ended:
 			require.Fail(t, "workerd ended", said.String())
