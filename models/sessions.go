@@ -38,9 +38,14 @@ func (s *Store) CreateSession(ctx context.Context, n Session) (row Session, toke
 		if err := tx.Create(&n).Error; err != nil {
 			return err
 		}
-		if err := tx.Exec(`DELETE FROM sessions WHERE id IN
-			(SELECT id FROM sessions WHERE user_id = ? ORDER BY created_at DESC, id OFFSET ?)`, n.UserID, maxSessions).Error; err != nil {
+		var old []string
+		if err := tx.Raw("SELECT id FROM sessions WHERE user_id = ? ORDER BY created_at DESC, id OFFSET ?", n.UserID, maxSessions).Scan(&old).Error; err != nil {
 			return err
+		}
+		if len(old) > 0 {
+			if err := endSessions(tx, "id IN ?", old); err != nil {
+				return err
+			}
 		}
 		return sweep(tx, "sessions", "id")
 	})
@@ -93,7 +98,14 @@ func (s *Store) EndSession(ctx context.Context, userID, id string) (ended bool, 
 
 // EndSessions ends all sessions of a user but one; "" spares none.
 func (s *Store) EndSessions(ctx context.Context, userID, except string) error {
-	return dbError(s.with(ctx).Exec("DELETE FROM sessions WHERE user_id = ? AND id <> ?", userID, except).Error)
+	return dbError(endSessions(s.with(ctx), "user_id = ? AND id <> ?", userID, except))
+}
+
+// endSessions ends those of which the condition is true. It locks them in the order
+// of their ids: two that end the same sessions at once would otherwise wait for each
+// other.
+func endSessions(tx *gorm.DB, condition string, args ...any) error {
+	return tx.Exec("DELETE FROM sessions WHERE id IN (SELECT id FROM sessions WHERE "+condition+" ORDER BY id FOR UPDATE)", args...).Error
 }
 
 // ActIn keeps the organization that a session acts in from now on, for requests
