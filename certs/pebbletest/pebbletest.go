@@ -1,5 +1,6 @@
 // Package pebbletest starts pebble, Let's Encrypt's own small ACME server for
-// tests, with a name server that sends every host to this machine.
+// tests, with its challenge test server as the name server that sends every host
+// to this machine.
 package pebbletest
 
 import (
@@ -36,8 +37,8 @@ import (
 
 // Options change how the authority behaves.
 type Options struct {
-	// Resolver is the name server that challenges are looked up with; "" is one
-	// that has 127.0.0.1 for every name.
+	// Resolver is the name server that challenges are looked up with; "" starts
+	// pebble-challtestsrv, which has 127.0.0.1 for every name.
 	Resolver string
 	// Validity is how long certificates are good for; default 90 days.
 	Validity time.Duration
@@ -63,7 +64,8 @@ type Server struct {
 // build is done once in a test binary: even finding that there is nothing to do
 // takes Go half a second.
 var build = sync.OnceValues(func() (bin string, err error) {
-	return program.Build("pebble", "github.com/letsencrypt/pebble/v2/cmd/pebble")
+	const pebble = "github.com/letsencrypt/pebble/v2/cmd/"
+	return program.Build("pebble", pebble+"pebble", pebble+"pebble-challtestsrv")
 })
 
 const startTimeout = 2 * time.Minute
@@ -85,7 +87,7 @@ func Start(t testing.TB, opts Options) *Server {
 	}
 	resolver := opts.Resolver
 	if resolver == "" {
-		resolver = serveNames(t)
+		resolver = startNames(t, bin, s.log)
 	}
 	keyFile := filepath.Join(dir, "key.pem")
 	if err := writeCertificate(s.CAFile, keyFile); err != nil {
@@ -127,45 +129,40 @@ func Start(t testing.TB, opts Options) *Server {
 	return nil
 }
 
-// serveNames is a name server that has 127.0.0.1 for every name, until the test ends.
-func serveNames(t testing.TB) (addr string) {
+// startNames starts the name server that has 127.0.0.1 for every name.
+func startNames(t testing.TB, bin string, log io.Writer) (addr string) {
 	t.Helper()
-	var packets net.PacketConn
-	var stream net.Listener
-	for range 100 { // until a port is free for both
-		var err error
-		if packets, err = net.ListenPacket("udp", "127.0.0.1:0"); err != nil {
-			t.Fatal(err)
+	for range 10 { // as above
+		addr = fmt.Sprintf("127.0.0.1:%d", FreePort(t))
+		ended := run(t, log, filepath.Join(bin, "pebble-challtestsrv"), "-http01", "", "-https01", "", "-tlsalpn01", "", "-doh", "",
+			"-dnsserver", addr, "-management", fmt.Sprintf("127.0.0.1:%d", FreePort(t)), "-defaultIPv6", "")
+		if answersNames(t, addr, ended) {
+			return addr
 		}
-		if stream, err = net.Listen("tcp", packets.LocalAddr().String()); err == nil {
-			break
+	}
+	t.Fatal("the name server for challenges finds no ports")
+	return ""
+}
+
+// answersNames waits until a name server answers. It is false when the process
+// ended instead.
+func answersNames(t testing.TB, addr string, ended <-chan struct{}) bool {
+	t.Helper()
+	question := new(dns.Msg).SetQuestion("ready.test.", dns.TypeA)
+	for deadline := time.Now().Add(startTimeout); ; {
+		_, err := dns.Exchange(question, addr)
+		if err == nil {
+			return true
 		}
-		_ = packets.Close()
-	}
-	if stream == nil {
-		t.Fatal("no port is free for a name server")
-	}
-	answer := dns.HandlerFunc(func(w dns.ResponseWriter, r *dns.Msg) {
-		m := new(dns.Msg).SetReply(r)
-		if question := r.Question[0]; question.Qtype == dns.TypeA {
-			header := dns.RR_Header{Name: question.Name, Rrtype: dns.TypeA, Class: dns.ClassINET}
-			m.Answer = []dns.RR{&dns.A{Hdr: header, A: net.IPv4(127, 0, 0, 1)}}
+		if time.Now().After(deadline) {
+			t.Fatalf("the name server for challenges does not start: %v", err)
 		}
-		_ = w.WriteMsg(m)
-	})
-	for _, server := range []*dns.Server{{PacketConn: packets, Handler: answer}, {Listener: stream, Handler: answer}} {
-		ended := make(chan struct{})
-		go func() {
-			defer close(ended)
-			_ = server.ActivateAndServe()
-		}()
-		t.Cleanup(func() {
-			_ = packets.Close()
-			_ = stream.Close()
-			<-ended
-		})
+		select {
+		case <-ended:
+			return false
+		case <-time.After(10 * time.Millisecond):
+		}
 	}
-	return stream.Addr().String()
 }
 
 // Roots are what certificates of this authority are trusted by.
