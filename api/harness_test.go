@@ -17,7 +17,6 @@ import (
 	"github.com/stretchr/testify/require"
 	"go.temporal.io/sdk/client"
 	temporallog "go.temporal.io/sdk/log"
-	"go.uber.org/goleak"
 
 	"github.com/slipwayhq/slipway/api"
 	"github.com/slipwayhq/slipway/blob"
@@ -27,11 +26,12 @@ import (
 	"github.com/slipwayhq/slipway/models"
 	"github.com/slipwayhq/slipway/models/modelstest"
 	"github.com/slipwayhq/slipway/seal"
+	"github.com/slipwayhq/slipway/tools/leaks"
 	"github.com/slipwayhq/slipway/variables"
 	"github.com/slipwayhq/slipway/webhook"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(temporaltest.Wrap(pgtest.Wrap(m))) }
+func TestMain(m *testing.M) { leaks.VerifyTestMain(temporaltest.Wrap(pgtest.Wrap(m))) }
 
 // patience is how long these tests wait for what comes sooner or later, on the
 // slowest machine; none of them is about how soon.

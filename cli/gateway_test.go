@@ -16,7 +16,6 @@ import (
 	"github.com/stretchr/testify/require"
 	temporal "go.temporal.io/sdk/client"
 	temporallog "go.temporal.io/sdk/log"
-	"go.uber.org/goleak"
 
 	"github.com/slipwayhq/slipway/api"
 	"github.com/slipwayhq/slipway/blob"
@@ -25,11 +24,12 @@ import (
 	"github.com/slipwayhq/slipway/models"
 	"github.com/slipwayhq/slipway/models/modelstest"
 	"github.com/slipwayhq/slipway/seal"
+	"github.com/slipwayhq/slipway/tools/leaks"
 	"github.com/slipwayhq/slipway/variables"
 	"github.com/slipwayhq/slipway/webhook"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(pgtest.Wrap(m)) }
+func TestMain(m *testing.M) { leaks.VerifyTestMain(pgtest.Wrap(m)) }
 
 // gateway is the real API on a real database and blob store. In the place of a
 // workflow, outcome says how the deployments of the test go.

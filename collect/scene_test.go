@@ -12,7 +12,6 @@ import (
 	"github.com/jackc/pgx/v5"
 	"github.com/sirupsen/logrus"
 	"github.com/stretchr/testify/require"
-	"go.uber.org/goleak"
 
 	"github.com/slipwayhq/slipway/activities"
 	"github.com/slipwayhq/slipway/blob"
@@ -23,10 +22,11 @@ import (
 	"github.com/slipwayhq/slipway/models"
 	"github.com/slipwayhq/slipway/models/modelstest"
 	"github.com/slipwayhq/slipway/seal"
+	"github.com/slipwayhq/slipway/tools/leaks"
 	"github.com/slipwayhq/slipway/variables"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(pgtest.Wrap(m)) }
+func TestMain(m *testing.M) { leaks.VerifyTestMain(pgtest.Wrap(m)) }
 
 const grace = 24 * time.Hour
 

@@ -20,12 +20,12 @@ import (
 
 	"github.com/sirupsen/logrus"
 	"github.com/stretchr/testify/require"
-	"go.uber.org/goleak"
 
 	"github.com/slipwayhq/slipway/models"
+	"github.com/slipwayhq/slipway/tools/leaks"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { leaks.VerifyTestMain(m) }
 
 // read takes a letter apart.
 func read(t *testing.T, raw string) (header mail.Header, text, html string) {

@@ -10,14 +10,14 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
-	"go.uber.org/goleak"
 
 	"github.com/slipwayhq/slipway/dev/postgres/pgtest"
 	"github.com/slipwayhq/slipway/models"
 	"github.com/slipwayhq/slipway/ratelimit"
+	"github.com/slipwayhq/slipway/tools/leaks"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(pgtest.Wrap(m)) }
+func TestMain(m *testing.M) { leaks.VerifyTestMain(pgtest.Wrap(m)) }
 
 // openStore opens a second connection to the same database each time it is called.
 func openStore(t *testing.T) func() *models.Store {

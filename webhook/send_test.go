@@ -22,13 +22,13 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
-	"go.uber.org/goleak"
 
 	"github.com/slipwayhq/slipway/models"
 	"github.com/slipwayhq/slipway/seal"
+	"github.com/slipwayhq/slipway/tools/leaks"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+func TestMain(m *testing.M) { leaks.VerifyTestMain(m) }
 
 // verify is a receiver's side of the specification, written from its text: the
 // signed content is id, timestamp and body with full stops between, any of the

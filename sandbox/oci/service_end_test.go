@@ -22,6 +22,7 @@ import (
 
 	"github.com/slipwayhq/slipway/sandbox"
 	"github.com/slipwayhq/slipway/sandbox/guest"
+	"github.com/slipwayhq/slipway/tools/leaks"
 )
 
 // Every attempt of the hostile build is made by a hostile service too.
@@ -227,7 +228,7 @@ func childrenOf(parent int) []int {
 
 func TestClose_endsServicesAndLeavesNothing(t *testing.T) {
 	newProvider(t) // skips without a runtime
-	defer goleak.VerifyNone(t, goleak.IgnoreCurrent())
+	defer leaks.VerifyNone(t, goleak.IgnoreCurrent())
 	log := logrus.New()
 	log.SetOutput(io.Discard)
 	p, err := New(Options{StateDir: t.TempDir(), Log: log})

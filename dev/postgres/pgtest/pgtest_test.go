@@ -5,12 +5,12 @@ import (
 
 	"github.com/jackc/pgx/v5"
 	"github.com/stretchr/testify/require"
-	"go.uber.org/goleak"
 
 	"github.com/slipwayhq/slipway/dev/postgres/pgtest"
+	"github.com/slipwayhq/slipway/tools/leaks"
 )
 
-func TestMain(m *testing.M) { goleak.VerifyTestMain(pgtest.Wrap(m)) }
+func TestMain(m *testing.M) { leaks.VerifyTestMain(pgtest.Wrap(m)) }
 
 func TestURL_everyTestHasADatabaseOfItsOwn(t *testing.T) {
 	for range 2 {
