@@ -43,7 +43,13 @@ func servePlain(args []string) error {
 	if len(args) != 1 {
 		return fmt.Errorf("usage: %s <socket>", plainUpstream)
 	}
-	listener, err := net.Listen("unix", args[0])
+	return serveConnections("unix", args[0], answerPlain)
+}
+
+// serveConnections hands each connection to an address to a goroutine of its own,
+// until the program is told to end.
+func serveConnections(network, address string, serve func(net.Conn)) error {
+	listener, err := net.Listen(network, address)
 	if err != nil {
 		return err
 	}
@@ -58,7 +64,7 @@ func servePlain(args []string) error {
 		if err != nil {
 			return err
 		}
-		go answerPlain(connection)
+		go serve(connection)
 	}
 }
 

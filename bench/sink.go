@@ -6,8 +6,6 @@ import (
 	"io"
 	"net"
 	"os"
-	"os/signal"
-	"syscall"
 
 	"github.com/slipwayhq/slipway/dev/child"
 )
@@ -35,24 +33,8 @@ func serveSink(args []string) error {
 	if len(args) != 1 {
 		return fmt.Errorf("usage: %s <address>", connectionSink)
 	}
-	listener, err := net.Listen("tcp", args[0])
-	if err != nil {
-		return err
-	}
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
-	defer stop()
-	context.AfterFunc(ctx, func() { _ = listener.Close() })
-	for {
-		connection, err := listener.Accept()
-		if ctx.Err() != nil {
-			return nil
-		}
-		if err != nil {
-			return err
-		}
-		go func() {
-			_, _ = io.Copy(io.Discard, connection)
-			_ = connection.Close()
-		}()
-	}
+	return serveConnections("tcp", args[0], func(connection net.Conn) {
+		_, _ = io.Copy(io.Discard, connection)
+		_ = connection.Close()
+	})
 }
