@@ -154,5 +154,5 @@ func checkReleaseID(projectID, id string) error {
 	if models.ValidID(models.PrefixRelease, id) {
 		return nil
 	}
-	return models.Errorf(models.CodeReleaseNotFound, "The project has no release %q. GET /projects/%s/releases lists them.", shorten(id), projectID)
+	return models.ReleaseNotFound(projectID, shorten(id))
 }

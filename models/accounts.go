@@ -154,7 +154,7 @@ func (s *Store) ResetPassword(ctx context.Context, kind, secret, hash string) (u
 			`UPDATE tokens SET revoked_at = now() WHERE user_id = ? AND revoked_at IS NULL
 				AND EXISTS (SELECT 1 FROM users u WHERE u.id = tokens.user_id AND NOT u.email_verified)`,
 			"UPDATE users SET email_verified = true, updated_at = now() WHERE id = ?",
-			"DELETE FROM sessions WHERE id IN (SELECT id FROM sessions WHERE user_id = ? ORDER BY id FOR UPDATE)",
+			"DELETE FROM sessions WHERE " + amongSessions("user_id = ?"),
 			// What was mailed before is of no use any more.
 			"DELETE FROM verifications WHERE user_id = ?",
 		} {

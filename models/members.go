@@ -135,7 +135,7 @@ func (s *Store) RemoveMember(ctx context.Context, organizationID, actorID, userI
 			// Before the tokens: it waits for a device that is getting one at this moment.
 			"DELETE FROM device_grants WHERE organization_id = ? AND user_id = ?",
 			"UPDATE tokens SET revoked_at = now() WHERE organization_id = ? AND user_id = ? AND revoked_at IS NULL",
-			"UPDATE sessions SET organization_id = '' WHERE id IN (SELECT id FROM sessions WHERE organization_id = ? AND user_id = ? ORDER BY id FOR UPDATE)",
+			"UPDATE sessions SET organization_id = '' WHERE " + amongSessions("organization_id = ? AND user_id = ?"),
 		} {
 			if err := tx.Exec(statement, organizationID, userID).Error; err != nil {
 				return err

@@ -114,8 +114,7 @@ func (s *Store) DeleteOrganization(ctx context.Context, id string) error {
 			return Errorf(CodeConflict, "The organization has %d projects. Delete or transfer them first.", projects).
 				WithDetails(map[string]any{"projects": projects})
 		}
-		if err := tx.Exec(`UPDATE sessions SET organization_id = '' WHERE id IN
-			(SELECT id FROM sessions WHERE organization_id = ? ORDER BY id FOR UPDATE)`, id).Error; err != nil {
+		if err := tx.Exec("UPDATE sessions SET organization_id = '' WHERE "+amongSessions("organization_id = ?"), id).Error; err != nil {
 			return err
 		}
 		return tx.Where("id = ?", id).Delete(&Organization{}).Error

@@ -59,7 +59,7 @@ func (s *Store) MarkChecked(ctx context.Context, id string) error {
 func (s *Store) Release(ctx context.Context, projectID, id string) (Release, error) {
 	var row Release
 	err := s.with(ctx).Where("id = ? AND project_id = ? AND checked_at IS NOT NULL", id, projectID).Take(&row).Error
-	return row, notFound(err, errNoRelease(projectID, id))
+	return row, notFound(err, ReleaseNotFound(projectID, id))
 }
 
 // HasRelease says whether a release is the project's, also one that was never seen
@@ -67,10 +67,11 @@ func (s *Store) Release(ctx context.Context, projectID, id string) (Release, err
 func (s *Store) HasRelease(ctx context.Context, projectID, id string) error {
 	var row Release
 	err := s.with(ctx).Select("id").Where("id = ? AND project_id = ?", id, projectID).Take(&row).Error
-	return notFound(err, errNoRelease(projectID, id))
+	return notFound(err, ReleaseNotFound(projectID, id))
 }
 
-func errNoRelease(projectID, id string) *Error {
+// ReleaseNotFound is the CodeReleaseNotFound of an id that a project has no release of.
+func ReleaseNotFound(projectID, id string) *Error {
 	return Errorf(CodeReleaseNotFound, "The project has no release %q. GET /projects/%s/releases lists them.", id, projectID)
 }
 

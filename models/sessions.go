@@ -101,11 +101,16 @@ func (s *Store) EndSessions(ctx context.Context, userID, except string) error {
 	return dbError(endSessions(s.with(ctx), "user_id = ? AND id <> ?", userID, except))
 }
 
-// endSessions ends those of which the condition is true. It locks them in the order
-// of their ids: two that end the same sessions at once would otherwise wait for each
-// other.
+// endSessions ends those of which the condition is true.
 func endSessions(tx *gorm.DB, condition string, args ...any) error {
-	return tx.Exec("DELETE FROM sessions WHERE id IN (SELECT id FROM sessions WHERE "+condition+" ORDER BY id FOR UPDATE)", args...).Error
+	return tx.Exec("DELETE FROM sessions WHERE "+amongSessions(condition), args...).Error
+}
+
+// amongSessions is the condition of a statement that changes several sessions. It
+// locks them in the order of their ids: two that change the same ones at once would
+// otherwise wait for each other.
+func amongSessions(condition string) string {
+	return "id IN (SELECT id FROM sessions WHERE " + condition + " ORDER BY id FOR UPDATE)"
 }
 
 // ActIn keeps the organization that a session acts in from now on, for requests
